@@ -1,0 +1,3 @@
+from ccmirror_py.cli.main import main
+
+main()

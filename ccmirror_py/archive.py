@@ -1,0 +1,154 @@
+"""npm archives, read as a stream: the wanted members by exact name, as regular files, or nothing.
+
+This is not `tarfile`: extraction filters have been escaped (CVE-2025-4517 and its kin), and long
+names and sizes of hostile archives end in memory there. What npm publishes needs 500 bytes of
+header and two types of entries.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ccmirror_py.errors import VerificationError
+from ccmirror_py.release import MEGABYTE, Member
+
+BLOCK = 512
+CHUNK = 256 * 1024
+INFLATED_LIMIT = 1536 * MEGABYTE
+MEMBER_COUNT_LIMIT = 10_000
+_REGULAR = (b"0", b"\0")
+# Extended headers describe the next entry by other means; a wanted member never needs them.
+_EXTENDED = (b"x", b"g", b"L", b"K")
+
+
+class GzipStream:
+    """Inflates compressed chunks on demand and hashes them as they pass."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._hash = hashlib.sha512()
+        self._compressed = b""
+        self._ready = b""
+        self._inflated = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end. VerificationError for what is not gzip."""
+        parts = []
+        while size > 0:
+            if not self._ready and not self._fill():
+                break
+            part, self._ready = self._ready[:size], self._ready[size:]
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def digest(self) -> bytes:
+        """The sha512 of all compressed bytes, reading those that are left."""
+        for chunk in self._chunks:
+            self._hash.update(chunk)
+        return self._hash.digest()
+
+    def _fill(self) -> bool:
+        while not self._ready:
+            if self._inflate.eof:
+                return False
+            if not self._compressed:
+                self._compressed = next(self._chunks, b"")
+                self._hash.update(self._compressed)
+                if not self._compressed:
+                    raise VerificationError("The downloaded archive ends too early.", RETRY)
+            try:
+                self._ready = self._inflate.decompress(self._compressed, CHUNK)
+            except zlib.error:
+                raise VerificationError(
+                    "What was downloaded is not a gzip archive.", RETRY
+                ) from None
+            self._compressed = self._inflate.unconsumed_tail
+            self._inflated += len(self._ready)
+            if self._inflated > INFLATED_LIMIT:
+                raise VerificationError("The archive grows beyond every release there is.", RETRY)
+        return True
+
+
+RETRY = "Try again; if it stays so, the registry or a proxy changes what it serves."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One wanted file of an archive: its content, to be read before the next entry is asked for."""
+
+    member: Member
+    size: int
+    content: Iterator[bytes]
+
+
+def wanted_entries(stream: GzipStream, wanted: Iterable[Member]) -> Iterator[Entry]:
+    """Each of `wanted` as it comes by. VerificationError for anything odd about them.
+
+    Other entries are skipped whatever they are; nothing of them is used.
+    """
+    by_name = {member.archive_name.encode(): member for member in wanted}
+    seen: set[bytes] = set()
+    extended = False
+    for _ in range(MEMBER_COUNT_LIMIT):
+        header = stream.read(BLOCK)
+        if len(header) < BLOCK:
+            raise VerificationError("The archive ends within a header.", RETRY)
+        if header == bytes(BLOCK):
+            break
+        name, kind, size = _parse_header(header)
+        member = by_name.get(name)
+        if member is None:
+            extended = kind in _EXTENDED
+            _skip(stream, size)
+            continue
+        if kind not in _REGULAR or extended or name in seen:
+            raise VerificationError(
+                f"The archive's {member.archive_name} is not one plain file.", RETRY
+            )
+        if not 0 < size <= member.size_limit:
+            raise VerificationError(
+                f"The archive's {member.archive_name} has an impossible size ({size} bytes).", RETRY
+            )
+        seen.add(name)
+        yield Entry(member, size, _content(stream, size))
+    else:
+        raise VerificationError("The archive has more entries than any release.", RETRY)
+    missing = [name for name, member in by_name.items() if member.required and name not in seen]
+    if missing:
+        raise VerificationError(f"The archive lacks {missing[0].decode()}.", RETRY)
+
+
+def _parse_header(header: bytes) -> tuple[bytes, bytes, int]:
+    """Name, type and size. Layout: POSIX ustar, pax(1) "ustar Interchange Format"."""
+    expected = sum(header[:148]) + 8 * ord(" ") + sum(header[156:])
+    if _octal(header[148:156]) != expected:
+        raise VerificationError("The archive has a damaged header.", RETRY)
+    prefix = header[345:500].split(b"\0", 1)[0] if header[257:262] == b"ustar" else b""
+    name = header[:100].split(b"\0", 1)[0]
+    return (prefix + b"/" + name if prefix else name), header[156:157], _octal(header[124:136])
+
+
+def _octal(field: bytes) -> int:
+    digits = field.strip(b" \0")
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+        raise VerificationError("The archive has a damaged header.", RETRY)
+    return int(digits, 8)
+
+
+def _content(stream: GzipStream, size: int) -> Iterator[bytes]:
+    left = size
+    while left:
+        chunk = stream.read(min(left, CHUNK))
+        if not chunk:
+            raise VerificationError("The archive ends within a file.", RETRY)
+        left -= len(chunk)
+        yield chunk
+    stream.read(-size % BLOCK)
+
+
+def _skip(stream: GzipStream, size: int) -> None:
+    for _ in _content(stream, size):
+        pass

@@ -1,0 +1,53 @@
+"""The tree of commands."""
+
+import typer
+
+from ccmirror_py.cli import commands_change, commands_look
+
+_HELP = """One isolated Claude Code for each model provider.
+
+  ccm create zai --provider zai      then run: zai
+"""
+
+app = typer.Typer(
+    name="ccm",
+    help=_HELP,
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+key = typer.Typer(help="Change how the key of a variant comes.", rich_markup_mode=None)
+key.command("set")(commands_change.key_set)
+key.command("show")(commands_look.key_show)
+key.command("remove")(commands_change.key_remove)
+
+providers = typer.Typer(help="Show the providers there are.", rich_markup_mode=None)
+providers.callback(invoke_without_command=True)(commands_look.providers)
+providers.command("show")(commands_look.provider_show)
+
+app.callback(invoke_without_command=True)(commands_look.overview)
+app.command("create")(commands_change.create)
+app.command("list")(commands_look.list_)
+app.command("ls", hidden=True)(commands_look.list_)
+app.command("show")(commands_look.show)
+app.command("run", context_settings=_PASS_ON)(commands_change.run)
+app.command("update")(commands_change.update)
+app.command("pin")(commands_change.pin)
+app.command("unpin")(commands_change.unpin)
+app.command("rollback")(commands_change.rollback)
+app.command("remove")(commands_change.remove)
+app.command("rm", hidden=True)(commands_change.remove)
+app.add_typer(key, name="key")
+app.command("env")(commands_look.env)
+app.command("which")(commands_look.which)
+app.command("versions")(commands_look.versions)
+app.add_typer(providers, name="providers")
+app.command("doctor")(commands_look.doctor)
+app.command("verify")(commands_look.verify)
+app.command("prune")(commands_change.prune)
+app.command("echo")(commands_look.echo)
+app.command("completion")(commands_look.completion)

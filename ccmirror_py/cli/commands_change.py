@@ -1,0 +1,315 @@
+"""Commands that change something. Each parses, calls one operation and shows what came of it."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from ccmirror_py.cli import params, render, wiring
+from ccmirror_py.cli.completing import complete_provider, complete_variant
+from ccmirror_py.cli.render import note, out, out_json
+from ccmirror_py.context import Context
+from ccmirror_py.credential import described
+from ccmirror_py.errors import UsageError
+from ccmirror_py.outcome import Current, Failed, Outcome
+from ccmirror_py.variant import Choices, NoKey, Variant, check_name
+from ccmirror_py.version import parse_spec
+
+Name = Annotated[str, typer.Argument(help="A variant.", autocompletion=complete_variant)]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Variants.", autocompletion=complete_variant)
+]
+KeyVariable = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-env", metavar="VARIABLE", help="Read the key from this variable at each start."
+    ),
+]
+KeyStdin = Annotated[
+    bool, typer.Option("--api-key-stdin", help="Read the key from standard input and store it.")
+]
+KeyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-command", metavar="COMMAND", help="Run this at each start; it prints the key."
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")]
+
+
+def create(
+    name: Annotated[str, typer.Argument(help="The new variant, and the command that starts it.")],
+    provider: Annotated[
+        str | None,
+        typer.Option(
+            "--provider", "-p", help="See: ccm providers.", autocompletion=complete_provider
+        ),
+    ] = None,
+    claude_version: Annotated[
+        str,
+        typer.Option(metavar="RULE", help="latest, stable, 2.1.330, 2.1.x, '>=2.1.200,<2.1.300'."),
+    ] = "latest",
+    model: Annotated[str | None, typer.Option(help="The model for every tier.")] = None,
+    model_opus: Annotated[str | None, typer.Option(help="The model for opus.")] = None,
+    model_sonnet: Annotated[str | None, typer.Option(help="The model for sonnet.")] = None,
+    model_haiku: Annotated[
+        str | None, typer.Option(help="The model for haiku and small tasks.")
+    ] = None,
+    model_fable: Annotated[str | None, typer.Option(help="The model for fable.")] = None,
+    model_subagent: Annotated[str | None, typer.Option(help="The model for subagents.")] = None,
+    context_window: Annotated[
+        int | None, typer.Option(min=1000, metavar="TOKENS", help="What the model can take in.")
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Another endpoint.")] = None,
+    auth: Annotated[
+        str | None, typer.Option(help="How the key is sent: bearer or x-api-key.")
+    ] = None,
+    api_key_env: KeyVariable = None,
+    api_key_stdin: KeyStdin = False,
+    api_key_command: KeyCommand = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set a variable at each start.")
+    ] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARGUMENT", help="Give Claude Code this argument at each start."),
+    ] = None,
+    inherit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Let this variable of the shell through."),
+    ] = None,
+    yolo: Annotated[
+        bool, typer.Option("--yolo", help="Ask no permissions (bypassPermissions).")
+    ] = False,
+    share_claude_md: Annotated[
+        bool, typer.Option("--share-claude-md", help="Let ~/.claude/CLAUDE.md reach this variant.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make an existing variant anew; its config stays.")
+    ] = False,
+) -> None:
+    """Make a variant: an isolated Claude Code for one provider."""
+    from ccmirror_py.operations import create as operation
+
+    check_name(name)
+    spec = parse_spec(claude_version)
+    context = wiring.context()
+    data = context.providers.get(provider or _asked_provider(context, name))
+    tiers = {
+        "main": None,
+        "opus": model_opus,
+        "sonnet": model_sonnet,
+        "haiku": model_haiku,
+        "fable": model_fable,
+        "subagent": model_subagent,
+    }
+    if data.asks_models and not model and not any(tiers.values()):
+        model = params.ask(
+            "Model for every tier",
+            f"{data.name} needs to be told which model to use.",
+            "Add --model MODEL (for all tiers), or --model-opus, --model-sonnet, …",
+        )
+    if data.asks_base_url and not base_url and not data.base_url:
+        base_url = params.ask(
+            "Address of the endpoint",
+            f"{data.name} needs the address of its endpoint.",
+            "Add: --base-url https://…",
+        )
+    choices = Choices(
+        provider=data.id,
+        base_url=params.base_url(base_url),
+        auth_style=params.auth_style(auth),
+        models=params.models(model, tiers),
+        context_window=context_window,
+        env=params.pairs(env or []),
+        args=tuple(arg or ()),
+        inherit=params.variable_names(inherit or []),
+        yolo=yolo,
+        share_claude_md=share_claude_md,
+    )
+    operation.check_choices(data, choices)
+    if not force:
+        context.variants.check_free(name, context.environ.get("PATH", ""))
+    options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
+    key = params.decide_key(context, name, data, options)
+    request = operation.CreateRequest(name, choices, spec, key, force)
+    _report_created(context, operation.create(context, request), data.name)
+
+
+def _asked_provider(context: Context, name: str) -> str:
+    ids = context.providers.ids()
+    if not params.is_interactive():
+        raise UsageError("No provider was named.", f"Add --provider with one of: {', '.join(ids)}.")
+    return params.ask(f"Provider ({', '.join(ids)})", "", "") or name
+
+
+def _report_created(context: Context, variant: Variant, provider_name: str) -> None:
+    name = variant.name
+    key = "" if isinstance(variant.credential, NoKey) else f", key: {described(variant.credential)}"
+    out(f"{name} is ready: Claude Code {variant.version} for {provider_name}{key}.")
+    out(f"  run it         {name}")
+    if variant.key_variable is None:
+        out("  log in         type /login in it; the login is this variant's own")
+    out(f"  look at it     ccm show {name}, ccm doctor {name}")
+    folder = str(context.home.bin_dir)
+    if folder not in context.environ.get("PATH", "").split(os.pathsep):
+        note(f"{folder} is not on your PATH yet. Add this to your shell's start file:")
+        note(f'  export PATH="{folder}:$PATH"')
+
+
+def run(
+    context: typer.Context,
+    name: Name,
+) -> None:
+    """Start a variant, as its own command does: ccm run NAME [+VERSION] [-- ARGUMENTS]."""
+    from ccmirror_py.operations import run as operation
+
+    arguments = list(context.args)
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
+    elif arguments[1:2] == ["--"] and arguments[0].startswith("+"):
+        arguments = [arguments[0], *arguments[2:]]
+    operation.run(operation.command_for(wiring.context(), name, arguments))
+
+
+def update(
+    names: Names = None,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Every variant.")] = False,
+    claude_version: Annotated[
+        str | None, typer.Option(metavar="RULE", help="From now on by this rule.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring variants to the newest version their rules allow."""
+    from ccmirror_py.operations import update as operation
+
+    context = wiring.context()
+    if all_ == bool(names):
+        raise UsageError("Which variants?", "Name them, or say: ccm update --all")
+    chosen = context.variants.names() if all_ else list(dict.fromkeys(names or ()))
+    spec = parse_spec(claude_version) if claude_version else None
+    outcomes = operation.update(context, operation.UpdateRequest(chosen, spec, dry_run))
+    _report_outcomes(outcomes, as_json)
+    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
+    if failures:
+        raise typer.Exit(failures[0].exit_code if len(outcomes) == 1 else 1)
+
+
+def _report_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
+    if as_json:
+        out_json({"schema": 1, "outcomes": [render.outcome_json(o) for o in outcomes]})
+        return
+    for outcome in outcomes:
+        (note if isinstance(outcome, Failed) else out)(render.outcome_line(outcome))
+    if not outcomes:
+        note("There are no variants yet. Make one: ccm create zai --provider zai")
+
+
+def pin(
+    name: Name,
+    rule: Annotated[
+        str | None,
+        typer.Argument(help="2.1.330, 2.1.x, '>=2.1.200,<2.1.300'; else the present version."),
+    ] = None,
+) -> None:
+    """Keep a variant within a rule, or at the version it has."""
+    from ccmirror_py.operations import update as operation
+
+    context = wiring.context()
+    outcome = operation.pin(context, name, parse_spec(rule) if rule else None)
+    variant = context.variants.get(name)
+    if not isinstance(outcome, Current):
+        out(render.outcome_line(outcome))
+    out(f"{name} stays at {variant.spec} (now {variant.version}).")
+
+
+def unpin(name: Name) -> None:
+    """Let a variant follow the newest version again, from its next update on."""
+    from ccmirror_py.operations import update as operation
+
+    variant = operation.unpin(wiring.context(), name)
+    out(f"{name} follows {variant.spec} again (now {variant.version}); see: ccm update {name}")
+
+
+def rollback(name: Name) -> None:
+    """Go back to what a variant was before its last change. Needs no network."""
+    from ccmirror_py.operations.rollback import rollback as operation
+
+    context = wiring.context()
+    out(render.outcome_line(operation(context, name)))
+    variant = context.variants.get(name)
+    if variant.spec != variant.version:
+        note(f"Its rule is {variant.spec}; to keep it where it is now: ccm pin {name}")
+
+
+def remove(
+    names: Annotated[list[str], typer.Argument(help="Variants.", autocompletion=complete_variant)],
+    keep_config: Annotated[
+        bool, typer.Option("--keep-config", help="Keep sessions and settings for a new variant.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even while it is running.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Take variants away: program, config, sessions, key and command."""
+    from ccmirror_py.operations import remove as operation
+
+    context = wiring.context()
+    for name in names:
+        paths = operation.what_goes(context, name, keep_config)
+        note(f"Removing {name} takes away:\n  " + "\n  ".join(paths))
+    if not yes:
+        if not params.is_interactive():
+            raise UsageError("Nobody is there to agree.", "Add --yes.")
+        typer.confirm("Go on?", abort=True, err=True)
+    for name in names:
+        operation.remove(context, name, keep_config, force)
+        left = context.home.directory(name)
+        out(f"{name} is gone." + (f" Kept: {left}" if left.exists() else ""))
+
+
+def key_set(
+    name: Name,
+    api_key_env: KeyVariable = None,
+    api_key_stdin: KeyStdin = False,
+    api_key_command: KeyCommand = None,
+) -> None:
+    """Say how the key comes; without an option it is asked for and stored."""
+    from ccmirror_py.credential import NewKey
+    from ccmirror_py.operations import key as operation
+    from ccmirror_py.secret import parse_secret
+    from ccmirror_py.variant import FromFile
+
+    context = wiring.context()
+    provider = context.providers.get(context.variants.get(name).choices.provider)
+    options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
+    new = params.key_from_options(context, provider, options) or NewKey(
+        FromFile(), parse_secret(params.asked_key(name, provider))
+    )
+    variant = operation.set_key(context, name, new)
+    out(f"{name}: key: {described(variant.credential)}. New sessions use it.")
+
+
+def key_remove(name: Name) -> None:
+    """Take a stored key off the disk."""
+    from ccmirror_py.operations import key as operation
+
+    variant = operation.remove_key(wiring.context(), name)
+    out(f"{name}: key: {described(variant.credential)}.")
+
+
+def prune(dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Free what no variant uses any more."""
+    from ccmirror_py.operations.prune import prune as operation
+
+    freed = operation(wiring.context(), dry_run)
+    if as_json:
+        releases = [{"package": p, "version": v} for p, v in freed.releases]
+        out_json({"schema": 1, "dry_run": dry_run, "releases": releases, "bytes": freed.bytes})
+        return
+    for package, version in freed.releases:
+        out(f"{package} {version}")
+    verb = "would be freed" if dry_run else "freed"
+    out(f"{freed.bytes / 1e6:,.0f} MB {verb}.")

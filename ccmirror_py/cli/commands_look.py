@@ -1,0 +1,364 @@
+"""Commands that show something. Each has `--json`; docs/reference.md describes what it holds."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from ccmirror_py.check import Check
+from ccmirror_py.cli import render, wiring
+from ccmirror_py.cli.commands_change import AsJson, Name, Names
+from ccmirror_py.cli.completing import complete_provider
+from ccmirror_py.cli.render import note, out, out_json
+from ccmirror_py.context import Context
+from ccmirror_py.credential import described
+from ccmirror_py.errors import CcmError, NotFoundError, UsageError
+from ccmirror_py.provider import Provider
+from ccmirror_py.variant import Variant, credential_to_json
+from ccmirror_py.variants import Broken
+
+
+def overview(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Show ccm's version.")] = False,
+    debug: Annotated[  # noqa: ARG001 (read in main, before typer is imported)
+        bool, typer.Option("--debug", help="Show where an error comes from; the first option.")
+    ] = False,
+) -> None:
+    if version:
+        from ccmirror_py import __version__
+
+        out(f"ccm {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is not None:
+        return
+    ccm = wiring.context()
+    entries = ccm.variants.all()
+    if not entries:
+        out("There are no variants yet. Each is a Claude Code of its own for one provider:")
+        out("")
+        out("  ccm create zai --provider zai      then run: zai")
+        out("  ccm providers                      what there is to choose from")
+        out("  ccm --help                         everything else")
+        return
+    out(render.variants_table(ccm, entries))
+    out("")
+    out(_next_step(ccm, entries))
+
+
+def _next_step(context: Context, entries: list[Variant | Broken]) -> str:
+    for entry in entries:
+        state = render.state_of(context, entry)
+        if "key" in state or "not set" in state:
+            return f"Next: ccm key set {entry.name}"
+        if state != "ok":
+            return f"Next: ccm doctor --fix {entry.name}"
+    return f"Next: {entries[0].name}, or: ccm update --all"
+
+
+def list_(
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Only those an update would change.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show all variants."""
+    context = wiring.context()
+    entries = context.variants.all()
+    failed = False
+    if outdated:
+        entries, failed = _outdated(context, entries)
+    if as_json:
+        variants = [render.variant_json(context, entry) for entry in entries]
+        out_json({"schema": 1, "variants": variants})
+    elif entries:
+        out(render.variants_table(context, entries))
+    else:
+        note("Everything is current." if outdated else "There are no variants yet.")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _outdated(
+    context: Context, entries: Iterable[Variant | Broken]
+) -> tuple[list[Variant | Broken], bool]:
+    from ccmirror_py.operations.update import UpdateRequest, update
+    from ccmirror_py.outcome import Failed, Updated
+
+    by_name = {entry.name: entry for entry in entries}
+    outcomes = update(context, UpdateRequest(list(by_name), dry_run=True))
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    for failure in failures:
+        note(render.outcome_line(failure))
+    return [by_name[o.name] for o in outcomes if isinstance(o, Updated)], bool(failures)
+
+
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show one variant."""
+    context = wiring.context()
+    variant = context.variants.get(name)
+    if as_json:
+        out_json({"schema": 1, "variant": render.variant_json(context, variant)})
+    else:
+        out(render.shown_variant(context, variant))
+
+
+def env(
+    name: Name,
+    format_: Annotated[str, typer.Option("--format", help="text, shell or json.")] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Show what the launcher sets, without the key."""
+    import shlex
+
+    if format_ not in ("text", "shell", "json"):
+        raise UsageError(f"'{format_}' is not a format.", "It is text, shell or json.")
+    variant = wiring.context().variants.get(name)
+    values = dict(variant.environment)
+    if variant.key_variable:
+        values[variant.key_variable] = f"*** ({described(variant.credential)})"
+    if as_json or format_ == "json":
+        out_json({"schema": 1, "name": name, "environment": values})
+    elif format_ == "shell":
+        for key, value in variant.environment.items():
+            print(f"export {key}={shlex.quote(value)}")  # noqa: T201
+        if variant.key_variable:
+            print(f"# {variant.key_variable}: {described(variant.credential)}")  # noqa: T201
+    else:
+        for key, value in values.items():
+            out(f"{key}={value}")
+
+
+def which(name: Name) -> None:
+    """Show the program a variant starts."""
+    from ccmirror_py.release import program_of
+
+    context = wiring.context()
+    variant = context.variants.get(name)
+    generation = context.home.generation(name, context.variants.number(name))
+    out(str(generation / "native" / program_of(variant.version, context.platform)))
+
+
+def versions(
+    available: Annotated[
+        bool, typer.Option("--available", help="Ask the registry what there is.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which versions are installed, and which variants use them."""
+    context = wiring.context()
+    if available:
+        tags, published = context.registry.tags_and_versions()
+        if as_json:
+            out_json({"schema": 1, "tags": tags, "versions": [str(v) for v in published]})
+            return
+        out("\n".join(str(version) for version in published))
+        out("  ".join(f"{tag}: {version}" for tag, version in sorted(tags.items())))
+        return
+    users: dict[str, list[str]] = {}
+    for entry in context.variants.all():
+        if not isinstance(entry, Broken):
+            users.setdefault(str(entry.version), []).append(entry.name)
+    installed = [
+        {"version": version, "package": package, "variants": users.get(version, [])}
+        for package, version in context.store.installed()
+    ]
+    if as_json:
+        out_json({"schema": 1, "installed": installed})
+    elif installed:
+        rows = [
+            (version, package, ", ".join(users.get(version, [])) or "-")
+            for package, version in context.store.installed()
+        ]
+        out(render.table(("VERSION", "PACKAGE", "USED BY"), rows))
+    else:
+        note("Nothing is installed yet.")
+
+
+def providers(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    ccm = wiring.context()
+    ids = ccm.providers.ids()
+    if as_json:
+        out_json({"schema": 1, "providers": [_provider_json(ccm.providers.get(i)) for i in ids]})
+        return
+    rows = []
+    for id_ in ids:
+        try:
+            provider = ccm.providers.get(id_)
+        except CcmError as error:
+            rows.append((id_, "broken", error.sentence))
+            continue
+        own = " (yours)" if ccm.providers.is_own(id_) else ""
+        keys = " or ".join(f"${name}" for name in provider.auth.variables)
+        needs = {"login": "login", "optional": "no key"}.get(provider.auth.key, keys or "a key")
+        rows.append((id_, needs, f"{provider.name}: {provider.description}{own}"))
+    out(render.table(("PROVIDER", "NEEDS", ""), rows))
+
+
+def provider_show(
+    id_: Annotated[str, typer.Argument(metavar="PROVIDER", autocompletion=complete_provider)],
+    as_json: AsJson = False,
+) -> None:
+    """Show one provider: endpoint, key, models, and how sure each fact is."""
+    provider = wiring.context().providers.get(id_)
+    if as_json:
+        out_json({"schema": 1, "provider": _provider_json(provider)})
+        return
+    facts = provider.facts
+    lines = [
+        ("provider", f"{provider.id}, {provider.name}"),
+        ("", provider.description),
+        ("endpoint", provider.base_url or ""),
+        ("key", f"{provider.auth.key}, sent as {provider.auth.style}"),
+        ("variables", " ".join(provider.auth.variables)),
+        ("get a key", provider.auth.key_url),
+        *((f"  {tier}", model) for tier, model in provider.models.items()),
+        *((f"  {model}", f"{tokens:,} tokens") for model, tokens in provider.windows.items()),
+        ("denied", " ".join(provider.deny)),
+        ("docs", provider.docs_url),
+        ("checked", f"{facts.checked}, {'live' if facts.live else 'not live: read, not tried'}"),
+        *((f"  {what}", sure) for what, sure in facts.confidence.items()),
+        *(("  source", source) for source in facts.sources),
+        *(("  note", text) for text in facts.notes),
+    ]
+    out("\n".join(f"{name:<16} {value}" for name, value in lines if value))
+
+
+def _provider_json(provider: Provider) -> dict[str, object]:
+    facts = provider.facts
+    return {
+        "id": provider.id,
+        "name": provider.name,
+        "description": provider.description,
+        "base_url": provider.base_url,
+        "auth": {
+            "style": provider.auth.style,
+            "key": provider.auth.key,
+            "variables": list(provider.auth.variables),
+            "key_url": provider.auth.key_url,
+        },
+        "models": dict(provider.models),
+        "windows": dict(provider.windows),
+        "environment": dict(provider.environment),
+        "deny": list(provider.deny),
+        "docs_url": provider.docs_url,
+        "facts": {
+            "checked": facts.checked.isoformat(),
+            "live": facts.live,
+            "confidence": dict(facts.confidence),
+            "sources": list(facts.sources),
+            "notes": list(facts.notes),
+        },
+    }
+
+
+def key_show(name: Name, as_json: AsJson = False) -> None:
+    """Show how the key comes, never the key."""
+    variant = wiring.context().variants.get(name)
+    if as_json:
+        credential = credential_to_json(variant.credential)
+        out_json({"schema": 1, "name": name, "credential": credential})
+    else:
+        out(described(variant.credential))
+
+
+def doctor(
+    names: Names = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what needs no decision.")] = False,
+    launch: Annotated[
+        bool, typer.Option("--launch", help="Start a throw-away twin and read what it sends.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check variants; exit code 1 when something is wrong."""
+    from ccmirror_py.operations import doctor as operation
+
+    context = wiring.context()
+    chosen = list(names or context.variants.names())
+    for name in chosen:
+        if not context.variants.exists(name):
+            raise NotFoundError("variant", name, context.variants.names())
+    checks: list[Check] = []
+    for name in chosen if fix else []:
+        checks += _fixed(context, name)
+    checks += operation.examine(context, chosen)
+    for name in chosen if launch else []:
+        checks += _launched(context, name)
+    if as_json:
+        out_json({"schema": 1, "checks": [vars(check) for check in checks]})
+    else:
+        rows = [(c.result, c.subject, c.name, c.detail) for c in checks]
+        out(render.table(("RESULT", "OF", "CHECK", ""), rows))
+        for check in checks:
+            if check.result != "ok" and check.hint:
+                note(f"{check.subject}, {check.name}: {check.hint}")
+    if any(check.result == "failed" for check in checks):
+        raise typer.Exit(1)
+
+
+def _fixed(context: Context, name: str) -> list[Check]:
+    from ccmirror_py.operations.doctor import fix
+
+    try:
+        fix(context, name)
+    except CcmError as error:
+        return [Check(name, "fix", "failed", error.sentence, error.hint)]
+    return []
+
+
+def _launched(context: Context, name: str) -> list[Check]:
+    from ccmirror_py.operations.doctor_launch import launch_checks
+
+    try:
+        return list(launch_checks(context, context.variants.get(name)))
+    except CcmError as error:
+        return [Check(name, "launch", "failed", error.sentence, error.hint)]
+
+
+def verify(as_json: AsJson = False) -> None:
+    """Read every installed program again and compare it with its receipt."""
+    from ccmirror_py.operations.prune import verify as operation
+
+    found = operation(wiring.context())
+    if as_json:
+        entries = [{"path": str(path), "problems": found[path]} for path in found]
+        out_json({"schema": 1, "checked": entries})
+    else:
+        for path, problems in found.items():
+            out(f"{'; '.join(problems) or 'ok'}: {path}")
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+def echo(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any.")] = 43117,
+) -> None:
+    """Answer as a model would, on this machine only: for trying a variant without a key."""
+    from ccmirror_py.echo import EchoServer, Received
+
+    def tell(request: Received) -> None:
+        note(f"{request.method} {request.path} {request.model or ''}".rstrip())
+
+    try:
+        server = EchoServer(port, tell)
+    except OSError as error:
+        raise UsageError(
+            f"Port {port} can't be used: {error.strerror}.", "Choose another: ccm echo --port 0"
+        ) from None
+    out(server.url)
+    note("Answering; a prompt 'run: COMMAND' asks for that command. Ctrl-C ends it.")
+    server.serve_forever()
+
+
+def completion(
+    shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")],
+) -> None:
+    """Print a completion script: ccm completion zsh > ~/.zfunc/_ccm"""
+    from typer._completion_shared import get_completion_script
+
+    if shell not in ("bash", "zsh", "fish"):
+        raise UsageError(f"There is no completion for '{shell}'.", "It is bash, zsh or fish.")
+    script = get_completion_script(prog_name="ccm", complete_var="_CCM_COMPLETE", shell=shell)
+    print(script)  # noqa: T201

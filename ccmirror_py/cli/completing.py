@@ -1,0 +1,14 @@
+"""Completion of names: reads two directories and nothing else."""
+
+from ccmirror_py.cli.wiring import this_home
+from ccmirror_py.providers import Providers
+from ccmirror_py.variants import Variants
+
+
+def complete_variant(incomplete: str) -> list[str]:
+    return [name for name in Variants(this_home()).names() if name.startswith(incomplete)]
+
+
+def complete_provider(incomplete: str) -> list[str]:
+    ids = Providers(this_home().own_providers).ids()
+    return [id_ for id_ in ids if id_.startswith(incomplete)]

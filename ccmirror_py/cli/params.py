@@ -1,0 +1,151 @@
+"""From the text of options to the values operations take; mistakes are usage errors (exit 2)."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from ccmirror_py.context import Context
+from ccmirror_py.credential import NewKey, check_variable, found_credential
+from ccmirror_py.errors import UsageError
+from ccmirror_py.provider import TIERS, AuthStyle, Provider, check_base_url, check_text
+from ccmirror_py.secret import parse_secret
+from ccmirror_py.variant import FromCommand, FromFile, FromVariable
+
+
+@dataclass(frozen=True)
+class KeyOptions:
+    """The three options that say how the key comes; at most one of them."""
+
+    variable: str | None = None
+    stdin: bool = False
+    command: str | None = None
+
+
+def decide_key(context: Context, name: str, provider: Provider, options: KeyOptions) -> NewKey:
+    """How the key comes: as the options say, else found, else asked for on a terminal."""
+    return (
+        key_from_options(context, provider, options)
+        or _found(context, provider)
+        or NewKey(FromFile(), parse_secret(asked_key(name, provider)))
+    )
+
+
+def key_from_options(context: Context, provider: Provider, options: KeyOptions) -> NewKey | None:
+    """None when no option says anything. UsageError when several do."""
+    if sum((bool(options.variable), options.stdin, bool(options.command))) > 1:
+        raise UsageError(
+            "The key can come one way only.",
+            "Choose one of --api-key-env, --api-key-stdin, --api-key-command.",
+        )
+    if options.variable:
+        variable = check_variable(options.variable, provider, context.providers.all())
+        if not context.environ.get(variable.name):
+            context.say(f"{variable.name} is not set here; set it before you start the variant.")
+        return NewKey(variable)
+    if options.command:
+        return NewKey(FromCommand(_words(options.command)))
+    if options.stdin:
+        return NewKey(FromFile(), parse_secret(sys.stdin.readline(8192)))
+    return None
+
+
+def _found(context: Context, provider: Provider) -> NewKey | None:
+    credential = found_credential(provider, context.environ)
+    if isinstance(credential, FromVariable):
+        context.say(f"The key of {provider.name} is read from ${credential.name} at each start.")
+    return NewKey(credential) if credential else None
+
+
+def asked_key(name: str, provider: Provider) -> str:
+    usual = next(iter(provider.auth.variables), "MY_API_KEY")
+    if not is_interactive():
+        where = f" Get one: {provider.auth.key_url}" if provider.auth.key_url else ""
+        raise UsageError(
+            f"{provider.name} needs a key, and {usual} is not set.",
+            f"Set {usual}, or add one of: --api-key-env VARIABLE, --api-key-stdin, "
+            f"--api-key-command 'pass show {name}'.{where}",
+        )
+    from getpass import getpass
+
+    if provider.auth.key_url:
+        print(f"Get a key: {provider.auth.key_url}", file=sys.stderr)  # noqa: T201
+    return getpass(f"Key of {provider.name} (not shown, stored for you alone): ")
+
+
+def is_interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str, missing: str, hint: str) -> str:
+    """An answer typed on a terminal; without one, UsageError(missing, hint)."""
+    if not is_interactive():
+        raise UsageError(missing, hint)
+    import typer
+
+    return str(typer.prompt(question, err=True)).strip()
+
+
+def models(model: str | None, tiers: Mapping[str, str | None]) -> dict[str, str]:
+    """`--model` for every tier, then what single tiers say."""
+    chosen = {tier: model for tier in TIERS if model} | {t: m for t, m in tiers.items() if m}
+    for text in chosen.values():
+        _checked("model", text)
+    return chosen
+
+
+def pairs(texts: list[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts."""
+    values = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name.isidentifier() or not name.isascii():
+            raise UsageError(
+                f"--env '{text}' is not NAME=VALUE.", "Such as: --env API_TIMEOUT_MS=600000"
+            )
+        values[name] = _checked("--env", value) if value else ""
+    return values
+
+
+def variable_names(texts: list[str]) -> tuple[str, ...]:
+    for text in texts:
+        if not text.isidentifier() or not text.isascii():
+            raise UsageError(
+                f"'{text}' is not the name of a variable.", "Such as: --inherit AWS_PROFILE"
+            )
+    return tuple(texts)
+
+
+def base_url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return check_base_url(text)
+    except ValueError as error:
+        raise UsageError(
+            f"The address '{text}' {error}.", "Such as: --base-url https://example.com/anthropic"
+        ) from None
+
+
+def auth_style(text: str | None) -> AuthStyle | None:
+    if text not in (None, "bearer", "x-api-key"):
+        raise UsageError(f"'{text}' is not a way to send a key.", "It is bearer or x-api-key.")
+    return cast(AuthStyle | None, text)
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"The command for the key can't be read: {error}.") from None
+    if not words or any("\0" in word or "\n" in word for word in words):
+        raise UsageError("The command for the key is empty.", "Such as: 'pass show zai'")
+    return words
+
+
+def _checked(what: str, text: str) -> str:
+    try:
+        return check_text(text)
+    except ValueError as error:
+        raise UsageError(f"The {what} '{text}' {error}.") from None

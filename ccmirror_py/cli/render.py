@@ -1,0 +1,147 @@
+"""From outcomes to lines, tables and JSON. Data goes to stdout, everything else to stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from ccmirror_py.context import Context
+from ccmirror_py.credential import described
+from ccmirror_py.errors import CcmError
+from ccmirror_py.outcome import Current, Failed, Outcome, Updated
+from ccmirror_py.times import age
+from ccmirror_py.variant import FromFile, FromVariable, Variant, to_json
+from ccmirror_py.variants import Broken
+
+
+def out(text: str) -> None:
+    print(safe(text))  # noqa: T201
+
+
+def note(text: str) -> None:
+    print(safe(text), file=sys.stderr)  # noqa: T201
+
+
+def out_json(document: object) -> None:
+    print(json.dumps(document, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def safe(text: str) -> str:
+    """Without what could move the cursor or recolour the terminal: records and servers say much."""
+    return "".join(c if c == "\n" or c.isprintable() else "?" for c in text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def error_lines(error: CcmError) -> str:
+    return f"ccm: {error.sentence}" + (f"\n     {error.hint}" if error.hint else "")
+
+
+def state_of(context: Context, entry: Variant | Broken) -> str:
+    """Health at a glance: what a look at a few files and variables can tell."""
+    if isinstance(entry, Broken):
+        return f"broken: {entry.error.sentence} {entry.error.hint}"
+    generation = context.home.current(entry.name)
+    if not (generation / "launch").is_file():
+        return f"broken: its launcher is gone. Run: ccm doctor --fix {entry.name}"
+    if not context.variants.owns_launcher(entry.name):
+        return f"no command on PATH. Run: ccm doctor --fix {entry.name}"
+    match entry.credential:
+        case FromVariable(name) if not context.environ.get(name):
+            return f"${name} is not set"
+        case FromFile() if not (generation / "credential").is_file():
+            return f"no key. Run: ccm key set {entry.name}"
+    return "ok"
+
+
+def variants_table(context: Context, entries: Iterable[Variant | Broken]) -> str:
+    rows = []
+    for entry in entries:
+        state = state_of(context, entry)
+        if isinstance(entry, Broken):
+            rows.append((entry.name, "?", "?", "?", "?", "?", state))
+        else:
+            rows.append(
+                (
+                    entry.name,
+                    entry.choices.provider,
+                    str(entry.version),
+                    str(entry.spec),
+                    described(entry.credential),
+                    age(entry.updated),
+                    state,
+                )
+            )
+    return table(("NAME", "PROVIDER", "VERSION", "RULE", "KEY", "CHANGED", "STATE"), rows)
+
+
+def variant_json(context: Context, entry: Variant | Broken) -> dict[str, object]:
+    """One element of `ccm list --json`; docs/reference.md describes it."""
+    launcher = context.home.launcher(entry.name)
+    if isinstance(entry, Broken):
+        return {"name": entry.name, "error": entry.error.sentence, "hint": entry.error.hint}
+    return {
+        **to_json(entry),
+        "launcher": str(launcher),
+        "directory": str(context.home.directory(entry.name)),
+        "state": state_of(context, entry),
+    }
+
+
+def shown_variant(context: Context, variant: Variant) -> str:
+    choices = variant.choices
+    models = {
+        name: value
+        for name, value in variant.environment.items()
+        if name.endswith("_MODEL") and value
+    }
+    facts = [
+        ("name", variant.name),
+        ("provider", choices.provider),
+        ("endpoint", variant.base_url or "Anthropic, by Claude Code's own login"),
+        ("version", f"{variant.version} (rule: {variant.spec})"),
+        ("key", described(variant.credential)),
+        *((name, value) for name, value in models.items()),
+        ("arguments", " ".join(choices.args)),
+        ("yolo", "permission questions are off" if choices.yolo else ""),
+        ("inherits", " ".join(choices.inherit)),
+        ("config", str(context.home.config(variant.name))),
+        ("launcher", str(context.home.launcher(variant.name))),
+        ("made", variant.created),
+        ("changed", variant.updated),
+        ("state", state_of(context, variant)),
+    ]
+    return "\n".join(f"{name:<11} {value}" for name, value in facts if value)
+
+
+def outcome_line(outcome: Outcome) -> str:
+    match outcome:
+        case Current(name, version):
+            return f"{name}: {version}, nothing to do"
+        case Updated(name, before, after, dry_run):
+            return f"{name}: {before} {'would become' if dry_run else '->'} {after}"
+        case Failed(name, error):
+            return f"{name}: failed: {error.sentence}" + (
+                f"\n     {error.hint}" if error.hint else ""
+            )
+
+
+def outcome_json(outcome: Outcome) -> dict[str, object]:
+    match outcome:
+        case Current(name, version):
+            return {"name": name, "outcome": "current", "version": str(version)}
+        case Updated(name, before, after, dry_run):
+            return {
+                "name": name,
+                "outcome": "would update" if dry_run else "updated",
+                "before": str(before),
+                "version": str(after),
+            }
+        case Failed(name, error):
+            return {"name": name, "outcome": "failed", "error": error.sentence, "hint": error.hint}

@@ -1,0 +1,145 @@
+"""Builds what commands work with. The only reader of the environment and of npm's files."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccmirror_py.context import Context
+from ccmirror_py.errors import UsageError
+from ccmirror_py.home import Home
+from ccmirror_py.host import this_platform
+
+if TYPE_CHECKING:
+    from ccmirror_py.npmrc import NpmConfig
+    from ccmirror_py.registry import Registry
+    from ccmirror_py.release import Release
+
+
+def context() -> Context:
+    environ = dict(os.environ)
+    if sys.platform == "win32":
+        raise UsageError(
+            "ccm does not run on Windows itself yet.", "It runs in WSL: wsl --install, then Linux."
+        )
+    return Context(
+        home=home(environ),
+        platform=this_platform(),
+        environ=environ,
+        user_home=user_home(environ),
+        # -P: a ccmirror_py.py lying in the current directory is not ours
+        ccm=(sys.executable, "-P", "-m", "ccmirror_py"),
+        say=lambda text: print(text, file=sys.stderr, flush=True),  # noqa: T201
+        show=shown_download,
+        connect=lambda: registry(environ, Path.cwd()),
+    )
+
+
+def this_home() -> Home:
+    """For completion, which needs nothing else."""
+    return home(os.environ)
+
+
+def home(environ: Mapping[str, str]) -> Home:
+    """CCM_HOME and CCM_BIN_DIR, or their defaults in the user's home directory."""
+    root = environ.get("CCM_HOME") or user_home(environ) / ".ccm"
+    bin_dir = environ.get("CCM_BIN_DIR") or user_home(environ) / ".local" / "bin"
+    for name, path in (("CCM_HOME", Path(root)), ("CCM_BIN_DIR", Path(bin_dir))):
+        if not path.is_absolute() or "\n" in str(path):
+            raise UsageError(f"{name} is '{path}'.", "It has to be an absolute path on one line.")
+    return Home(Path(root).resolve(), Path(bin_dir).resolve())
+
+
+def user_home(environ: Mapping[str, str]) -> Path:
+    if not environ.get("HOME"):
+        raise UsageError("HOME is not set.", "Set it to your home directory.")
+    return Path(environ["HOME"])
+
+
+def registry(environ: Mapping[str, str], directory: Path) -> "Registry":
+    from ccmirror_py.registry import Network, Registry
+
+    config = npm_config(environ, directory)
+    ca_files = (config.values.get("cafile"), environ.get("NODE_EXTRA_CA_CERTS"))
+    return Registry(
+        config,
+        Network(
+            ca_files=tuple(Path(path) for path in ca_files if path),
+            proxies=proxies(environ),
+            no_proxy=environ.get("NO_PROXY") or environ.get("no_proxy") or "",
+        ),
+        home(environ).cache / "registry",
+        time.sleep,
+    )
+
+
+def npm_config(environ: Mapping[str, str], directory: Path) -> "NpmConfig":
+    """As npm in `directory` would see it: environment over project over user over global."""
+    from ccmirror_py.npmrc import merge, parse_npmrc, variables_config
+
+    variables = variables_config(environ)
+    user_file = Path(variables.get("userconfig") or user_home(environ) / ".npmrc")
+    project_file = project_directory(directory) / ".npmrc"
+    user: dict[str, str] = {}
+    for path in (variables.get("globalconfig"), user_file):
+        user |= parse_npmrc(_text(Path(path)), environ) if path else {}
+    same = project_file.resolve() == user_file.resolve()
+    project = {} if same else parse_npmrc(_text(project_file), environ, project=True)
+    return merge(user, project, variables)
+
+
+def project_directory(directory: Path) -> Path:
+    """npm's rule: the nearest folder upwards with a package.json or node_modules, else here."""
+    for folder in (directory, *directory.parents):
+        if (folder / "package.json").exists() or (folder / "node_modules").exists():
+            return folder
+    return directory
+
+
+def proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Scheme to proxy. Lower case wins, as curl and npm have it."""
+    found = {}
+    for scheme in ("http", "https"):
+        for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"):
+            if environ.get(name):
+                found[scheme] = environ[name]
+                break
+    return found
+
+
+def shown_download(source: "Registry", release: "Release") -> Iterator[bytes]:
+    """The bytes of `release`, with a progress bar where people watch."""
+    if not sys.stderr.isatty():
+        yield from source.download(release, lambda *_: None)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("Claude Code {task.fields[version]}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, version=str(release.version))
+        yield from source.download(
+            release, lambda received, total: bar.update(task, completed=received, total=total)
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

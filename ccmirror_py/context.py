@@ -1,0 +1,60 @@
+"""What every operation works with, built once per command by `cli.wiring`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccmirror_py.home import Home
+from ccmirror_py.providers import Providers
+from ccmirror_py.release import Platform, Release
+from ccmirror_py.store import Store
+from ccmirror_py.variants import Variants
+
+if TYPE_CHECKING:
+    from ccmirror_py.registry import Registry
+
+
+@dataclass(frozen=True)
+class Context:
+    """`environ` is the caller's environment, `user_home` the home directory it names.
+
+    `ccm` is the command that starts ccm again. `say` tells people something on stderr, `show` wraps
+    a download with a progress bar where there is a terminal. `connect` makes the registry client,
+    which takes a tenth of a second to import: only commands that ask the registry pay for it.
+    """
+
+    home: Home
+    platform: Platform
+    environ: Mapping[str, str]
+    user_home: Path
+    ccm: tuple[str, ...]
+    say: Callable[[str], None]
+    show: "Callable[[Registry, Release], Iterator[bytes]]"
+    connect: "Callable[[], Registry]"
+
+    @cached_property
+    def variants(self) -> Variants:
+        return Variants(self.home)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.home, self.platform)
+
+    @cached_property
+    def providers(self) -> Providers:
+        return Providers(self.home.own_providers)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        return self.connect()
+
+    def begin_change(self) -> None:
+        """Before the first change of a command: directories, and what killed commands left."""
+        self.home.prepare()
+        self.variants.recover()
+
+    def installed(self, release: Release) -> Path:
+        """The directory of `release` in the store, downloaded when it is not there."""
+        return self.store.ensure(release, lambda r: self.show(self.registry, r), self.say)

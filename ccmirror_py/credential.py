@@ -1,0 +1,93 @@
+"""How a variant comes to its key. Nothing here decides to use another vendor's key."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ccmirror_py.errors import UsageError
+from ccmirror_py.provider import Provider
+from ccmirror_py.secret import Secret, parse_secret
+from ccmirror_py.variant import Credential, FromCommand, FromFile, FromVariable, NoKey
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """`secret` is given when the key is to be stored."""
+
+    credential: Credential
+    secret: Secret | None = None
+
+
+COMMAND_TIMEOUT = 60.0
+"""Seconds: a password manager may ask for a fingerprint."""
+
+
+def found_credential(provider: Provider, environ: Mapping[str, str]) -> Credential | None:
+    """What is used when the user said nothing; None when a key has to be asked for."""
+    if provider.auth.key == "login":
+        return NoKey()
+    for name in provider.auth.variables:
+        if environ.get(name):
+            return FromVariable(name)
+    return NoKey() if provider.auth.key == "optional" else None
+
+
+def check_variable(name: str, provider: Provider, providers: Iterable[Provider]) -> FromVariable:
+    """UsageError when `name` is where users keep the key of somebody else."""
+    own = name in provider.auth.variables or provider.asks_base_url
+    owner = next((p for p in providers if name in p.auth.variables), None)
+    if owner and not own:
+        raise UsageError(
+            f"{name} is the key of {owner.name}; it would be sent to {provider.name}.",
+            f"Keep the key of {provider.name} in a variable of its own, such as "
+            f"{next(iter(provider.auth.variables), 'MY_API_KEY')}.",
+        )
+    if not name.isidentifier() or not name.isascii():
+        raise UsageError(f"'{name}' is not the name of a variable.", "Such as: ZAI_API_KEY.")
+    return FromVariable(name)
+
+
+def fetch(
+    credential: Credential, stored: Secret | None, environ: Mapping[str, str]
+) -> Secret | None:
+    """The key as the launcher would get it now; None when there is none to be had.
+
+    UsageError when the command fails or what there is can't be a key.
+    """
+    match credential:
+        case NoKey():
+            return None
+        case FromFile():
+            return stored
+        case FromVariable(name):
+            return parse_secret(environ[name]) if environ.get(name) else None
+        case FromCommand(argv):
+            return _printed(argv)
+
+
+def _printed(argv: tuple[str, ...]) -> Secret:
+    hint = f"Run it yourself to see why: {argv[0]} …"
+    try:
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, text=True, check=False, timeout=COMMAND_TIMEOUT
+        )
+    except FileNotFoundError:
+        raise UsageError(f"There is no command '{argv[0]}' to print the key.", hint) from None
+    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired):
+        raise UsageError(f"The command '{argv[0]}' did not print a key.", hint) from None
+    if done.returncode:
+        raise UsageError(f"The command '{argv[0]}' failed ({done.returncode}).", hint)
+    return parse_secret(done.stdout)
+
+
+def described(credential: Credential) -> str:
+    """For people; never the key."""
+    match credential:
+        case NoKey():
+            return "none"
+        case FromFile():
+            return "stored (0600)"
+        case FromVariable(name):
+            return f"${name}"
+        case FromCommand(argv):
+            return f"command: {' '.join(argv)}"

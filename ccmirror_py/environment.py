@@ -1,0 +1,143 @@
+"""What a variant's Claude Code sees of the environment: what is cleared and what is set.
+
+Names and their effects were measured on 2.1.330, 2.1.200, 2.1.118, 2.1.113, 2.1.112 and 2.1.1
+(2026-11-22); docs/isolation.md tells which version honours which.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from ccmirror_py.provider import UNKNOWN_MODEL_WINDOW, AuthStyle, Provider
+from ccmirror_py.variant import Choices, Credential, NoKey
+
+CLEARED_PREFIXES = ("ANTHROPIC_", "CLAUDE", "_CLAUDE", "DISABLE_PROMPT_CACHING", "CCM_VARIANT")
+CLEARED_NAMES = (
+    "AI_AGENT",
+    "API_TIMEOUT_MS",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "BUN_OPTIONS",
+    "CCR_AGENT_PROXY_TOKEN_FILE_DESCRIPTOR",
+    "CLOUD_ML_REGION",
+    "DISABLE_INTERLEAVED_THINKING",
+    "ENABLE_TOOL_SEARCH",
+    "FALLBACK_FOR_ALL_PRIMARY_MODELS",
+    "MAX_THINKING_TOKENS",
+    "NODE_OPTIONS",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+    "USE_LOCAL_OAUTH",
+    "USE_STAGING_OAUTH",
+)
+"""Everything that could move the endpoint, the key, the model or the session of Claude Code."""
+
+KEY_VARIABLES: Mapping[AuthStyle, str] = {
+    "bearer": "ANTHROPIC_AUTH_TOKEN",
+    "x-api-key": "ANTHROPIC_API_KEY",
+}
+ANTHROPIC_URL = "https://api.anthropic.com"
+KEYLESS_TOKEN = "no-key-needed"  # noqa: S105 (Claude Code sends nothing at all without a token)
+
+_TIER_VARIABLES = {
+    "main": ("ANTHROPIC_MODEL",),
+    "opus": ("ANTHROPIC_DEFAULT_OPUS_MODEL",),
+    "sonnet": ("ANTHROPIC_DEFAULT_SONNET_MODEL",),
+    # The last is the name Claude Code used for this tier before 2.1; still read by all versions.
+    "haiku": ("ANTHROPIC_DEFAULT_HAIKU_MODEL", "ANTHROPIC_SMALL_FAST_MODEL"),
+    "fable": ("ANTHROPIC_DEFAULT_FABLE_MODEL",),
+    "subagent": ("CLAUDE_CODE_SUBAGENT_MODEL",),
+}
+OWN_NAMES = frozenset(
+    {
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+        "ANTHROPIC_CONFIG_DIR",
+        "CCM_VARIANT",
+        "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST",
+        "CLAUDE_CONFIG_DIR",
+        *(name for names in _TIER_VARIABLES.values() for name in names),
+    }
+)
+"""Names `--env` and `--inherit` can't have: they have options of their own, or are ccm's."""
+
+
+def is_cleared(name: str) -> bool:
+    return name in CLEARED_NAMES or name.startswith(CLEARED_PREFIXES)
+
+
+def auth_style(provider: Provider, choices: Choices) -> AuthStyle:
+    return choices.auth_style or provider.auth.style
+
+
+def uses_login(provider: Provider, credential: Credential) -> bool:
+    """Whether Claude Code's own login is the credential."""
+    return provider.auth.key == "login" and isinstance(credential, NoKey)
+
+
+def models_of(provider: Provider, choices: Choices) -> dict[str, str]:
+    """Tier to model id: the user's choice, else the provider's. Empty: Claude Code's own."""
+    return {**provider.models, **choices.models}
+
+
+def context_window(provider: Provider, choices: Choices) -> int:
+    """Tokens that fit into the smallest of the models in use."""
+    if choices.context_window:
+        return choices.context_window
+    ids = {model.removesuffix("[1m]") for model in models_of(provider, choices).values()}
+    return min((provider.windows.get(id_, UNKNOWN_MODEL_WINDOW) for id_ in ids), default=0)
+
+
+def environment_of(
+    name: str, provider: Provider, choices: Choices, credential: Credential, directory: str
+) -> dict[str, str]:
+    """What the launcher of the variant `name` in `directory` sets, the key excepted."""
+    environment = {
+        "CCM_VARIANT": name,
+        "CLAUDE_CONFIG_DIR": f"{directory}/config",
+        "ANTHROPIC_CONFIG_DIR": f"{directory}/config/anthropic",
+        # ccm owns the version: Claude Code neither updates itself nor complains where it lives
+        "DISABLE_AUTOUPDATER": "1",
+        "DISABLE_UPDATES": "1",
+        "DISABLE_INSTALLATION_CHECKS": "1",
+    }
+    if not uses_login(provider, credential):
+        environment |= _endpoint(provider, choices)
+    if not provider.first_party:
+        environment |= _third_party(provider, choices)
+    return {**environment, **provider.environment, **choices.env}
+
+
+def _endpoint(provider: Provider, choices: Choices) -> dict[str, str]:
+    url = choices.base_url or provider.base_url or ANTHROPIC_URL
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        # settings files, a project's above all, can no longer move URL, key or model
+        "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
+    }
+
+
+def _third_party(provider: Provider, choices: Choices) -> dict[str, str]:
+    models = models_of(provider, choices)
+    window = context_window(provider, choices)
+    compact = min(window, provider.auto_compact or window)
+    return {
+        **{
+            variable: models[tier]
+            for tier, variables in _TIER_VARIABLES.items()
+            if tier in models
+            for variable in variables
+        },
+        **({"CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(window)} if window else {}),
+        **({"CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(compact)} if provider.auto_compact else {}),
+        # nothing but the provider is asked: no telemetry, marketplace or title requests elsewhere
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
+        "DISABLE_TELEMETRY": "1",
+        "DISABLE_ERROR_REPORTING": "1",
+        # fields only Anthropic understands; strict endpoints refuse the request because of them
+        "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+        "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
+    }
+
+
+def is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")

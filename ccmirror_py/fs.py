@@ -1,0 +1,164 @@
+"""The only ways the disk changes.
+
+Every function makes its change durable before it returns: file, then the directory that names it
+(a rename that survives a power cut needs both). Nothing follows a symlink at the last step, and
+nothing replaces a file it was not told to replace. OSError is left to the caller.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+_FICLONE = 0x40049409
+"""ioctl that shares a file's blocks until one copy is written (linux/fs.h; btrfs, xfs)."""
+
+
+def make_directory(path: Path) -> None:
+    """A new directory of the user's own, mode 0700. FileExistsError when it is there."""
+    path.mkdir(mode=0o700)
+    sync_directory(path.parent)
+
+
+def ensure_directory(path: Path) -> None:
+    """`path` and its missing parents, each 0700."""
+    if not path.is_dir():
+        ensure_directory(path.parent)
+        with suppress(FileExistsError):
+            make_directory(path)
+
+
+@contextmanager
+def new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """A file that must not exist yet, durable when the block ends well.
+
+    It has its final permissions before the first byte is in it, whatever the umask.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, mode & 0o700), "wb", buffering=0) as file:
+        os.fchmod(file.fileno(), mode)
+        yield file
+        os.fsync(file.fileno())
+
+
+def write_file(path: Path, content: bytes, mode: int) -> None:
+    """A new file with this content; FileExistsError when there is one."""
+    with new_file(path, mode) as file:
+        write_all(file, content)
+    sync_directory(path.parent)
+
+
+def write_all(file: BinaryIO, content: bytes) -> None:
+    """An unbuffered write may be short; the rest follows or the error shows."""
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
+
+
+def replace_file(path: Path, content: bytes, mode: int) -> None:
+    """The file at `path` has the old or the new content, never a mixture."""
+    waiting = _waiting(path)
+    write_file(waiting, content, mode)
+    rename(waiting, path)
+
+
+def make_link(target: str, link: Path) -> None:
+    """A symlink where nothing is yet; FileExistsError otherwise, so nothing is clobbered."""
+    link.symlink_to(target)
+    sync_directory(link.parent)
+
+
+def replace_link(target: str, link: Path) -> None:
+    """`link` points to the old or the new target at every moment."""
+    waiting = _waiting(link)
+    make_link(target, waiting)
+    rename(waiting, link)
+
+
+def rename(source: Path, target: Path) -> None:
+    source.rename(target)
+    sync_directory(target.parent)
+    if source.parent != target.parent:
+        sync_directory(source.parent)
+
+
+def clone_tree(source: Path, target: Path) -> None:
+    """The files of `source` in a new directory `target`, sharing their bytes where possible.
+
+    Reflinked, else hard-linked, else copied: neither another file system nor a full link count is
+    an error. Hard links share mode and content, so sources are files nobody may write.
+    """
+    make_directory(target)
+    for entry in sorted(source.iterdir()):
+        if entry.is_dir():
+            clone_tree(entry, target / entry.name)
+        else:
+            _clone_file(entry, target / entry.name)
+    sync_directory(target)
+
+
+def remove_file(path: Path) -> None:
+    """Also fine when it is already gone."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+        sync_directory(path.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Also fine when it is already gone; symlinks in it are removed, never followed."""
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        # Claude Code's plugins may leave read-only directories behind
+        for directory, _, _ in os.walk(path):
+            Path(directory).chmod(0o700)
+        shutil.rmtree(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _waiting(path: Path) -> Path:
+    """Where the successor of `path` is prepared. Under the lock, so one name is enough; what a
+    crash left there goes first."""
+    waiting = path.with_name(f".{path.name}.new")
+    remove_file(waiting)
+    return waiting
+
+
+def _clone_file(source: Path, target: Path) -> None:
+    if _reflink(source, target):
+        return
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP):
+            raise
+        with source.open("rb") as old, new_file(target, source.stat().st_mode & 0o777) as new:
+            shutil.copyfileobj(old, new, 1024 * 1024)
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    """False, and nothing left behind, where the file system can't."""
+    if not hasattr(os, "copy_file_range"):  # the ioctl is Linux's, as this function is
+        return False
+    import fcntl
+
+    with source.open("rb") as old, new_file(target, source.stat().st_mode & 0o777) as new:
+        try:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        except OSError:
+            target.unlink()
+            return False
+    return True

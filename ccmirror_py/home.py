@@ -1,0 +1,163 @@
+"""Where everything is.
+
+    ~/.ccm/                              CCM_HOME, mode 0700
+      zai/                               a variant: exists while `current` does
+        generations/7/                   never changed once published
+          native/                        the release, sharing its bytes with the store
+          variant.json settings.json launch
+          credential                     0600, only when the user chose to store a key
+        current -> generations/7         THE commit point: every change is one rename of this link
+        native -> current/native         fixed links for people
+        variant.json -> current/variant.json
+        config/                          CLAUDE_CONFIG_DIR: Claude Code's and the user's
+      .store/<package>/<version>/        verified releases, each with its receipt; a cache
+      .staging/ .locks/ .cache/ .journal/ .providers/
+    ~/.local/bin/zai -> ~/.ccm/zai/current/launch      CCM_BIN_DIR
+
+Asking for a path never creates it.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccmirror_py import fs
+from ccmirror_py.errors import BusyError, UsageError
+
+LOCK_TIMEOUT = 60.0
+"""Seconds. Locks are held while something is built, never while something is downloaded, except
+the lock of the one release that is being downloaded."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """`root` and `bin_dir` are absolute and resolved."""
+
+    root: Path
+    bin_dir: Path
+
+    def directory(self, name: str) -> Path:
+        return self.root / name
+
+    def generations(self, name: str) -> Path:
+        return self.root / name / "generations"
+
+    def generation(self, name: str, number: int) -> Path:
+        return self.generations(name) / str(number)
+
+    def current(self, name: str) -> Path:
+        return self.root / name / "current"
+
+    def config(self, name: str) -> Path:
+        return self.root / name / "config"
+
+    def launcher(self, name: str) -> Path:
+        return self.bin_dir / name
+
+    def launcher_target(self, name: str) -> str:
+        return str(self.current(name) / "launch")
+
+    @property
+    def store(self) -> Path:
+        return self.root / ".store"
+
+    @property
+    def staging(self) -> Path:
+        return self.root / ".staging"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / ".cache"
+
+    @property
+    def journal(self) -> Path:
+        return self.root / ".journal"
+
+    @property
+    def own_providers(self) -> Path:
+        return self.root / ".providers"
+
+    def prepare(self) -> None:
+        """Make the directories. UsageError when others could change what is in them."""
+        for directory in (self.root, self.staging, self.journal, self._locks, self.cache):
+            fs.ensure_directory(directory)
+        state = self.root.stat()
+        if state.st_uid != os.getuid():
+            raise UsageError(
+                f"{self.root} belongs to another user.", "Set CCM_HOME to a directory of your own."
+            )
+        if state.st_mode & 0o022:
+            raise UsageError(f"Other users may change {self.root}.", f"Run: chmod 700 {self.root}")
+
+    @contextmanager
+    def lock(
+        self, name: str, say: Callable[[str], None], timeout: float = LOCK_TIMEOUT
+    ) -> Iterator[None]:
+        """Nobody else changes `name` (a variant, or a release) meanwhile; `say` when it takes time.
+
+        BusyError after `timeout` seconds. The kernel frees the lock of a process that died.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(
+            self._locks / f"{name}.lock",
+            mode=0o600,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+        )
+        try:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"Waiting for another ccm that is working on {name} …")
+                lock.acquire(timeout=timeout)
+        except Timeout:
+            raise BusyError(
+                f"Another ccm has been working on {name} for {timeout:.0f} seconds.",
+                "Try again when it is done.",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def lock_if_free(self, name: str) -> Iterator[bool]:
+        """As `lock`, but True or False at once instead of waiting."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(
+            self._locks / f"{name}.lock",
+            mode=0o600,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+        )
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def stage(self, lock_name: str) -> Path:
+        """A new empty directory to build something in; call it while holding `lock_name`."""
+        staged = self.staging / f"{lock_name}~{secrets.token_hex(8)}"
+        fs.make_directory(staged)
+        return staged
+
+    def sweep_staging(self) -> None:
+        """Remove what killed commands were building: nobody holds the lock it was built under."""
+        for staged in self.staging.iterdir():
+            with self.lock_if_free(staged.name.rpartition("~")[0]) as free:
+                if free:
+                    fs.remove_tree(staged)
+
+    @property
+    def _locks(self) -> Path:
+        return self.root / ".locks"

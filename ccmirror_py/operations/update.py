@@ -1,0 +1,106 @@
+"""`ccm update`, `ccm pin`, `ccm unpin`: which version, by which rule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ccmirror_py.context import Context
+from ccmirror_py.errors import CcmError, DiskError
+from ccmirror_py.operations.create import resolve
+from ccmirror_py.operations.publish import Next, publish, settings_for
+from ccmirror_py.outcome import Current, Failed, Outcome, Updated
+from ccmirror_py.release import Release
+from ccmirror_py.times import now
+from ccmirror_py.variant import Variant
+from ccmirror_py.version import LATEST, Spec, Version, allows
+
+
+@dataclass(frozen=True)
+class UpdateRequest:
+    """`spec` None keeps each variant's own rule."""
+
+    names: Sequence[str]
+    spec: Spec | None = None
+    dry_run: bool = False
+
+
+def update(context: Context, request: UpdateRequest) -> list[Outcome]:
+    """One outcome for each name; a variant that fails does not stop the others."""
+    if not request.dry_run:
+        context.begin_change()
+    outcomes: list[Outcome] = []
+    for name in request.names:
+        try:
+            outcomes.append(_update_one(context, name, request))
+        except CcmError as error:
+            outcomes.append(Failed(name, error))
+        except OSError as error:
+            outcomes.append(Failed(name, DiskError(error)))
+    return outcomes
+
+
+def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
+    variant = context.variants.get(name)
+    spec = request.spec or variant.spec
+    if spec == variant.spec == variant.version:
+        return Current(name, variant.version)  # held at one version: nothing to ask
+    release = context.registry.find(spec, context.platform)
+    if request.dry_run:
+        return _outcome(variant, release.version, dry_run=True)
+    if release.version == variant.version and spec == variant.spec:
+        return Current(name, variant.version)
+    return _move(context, name, spec, release)
+
+
+def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
+    """Change the rule; the version changes only when the rule does not allow the present one."""
+    context.begin_change()
+    variant = context.variants.get(name)
+    rule = spec or variant.version
+    if allows(rule, variant.version):
+        _change_rule(context, name, rule)
+        return Current(name, variant.version)
+    release = context.registry.find(rule, context.platform)
+    return _move(context, name, rule, release)
+
+
+def unpin(context: Context, name: str) -> Variant:
+    """Back to the rule `latest`; the version stays until the next update."""
+    context.begin_change()
+    context.variants.get(name)
+    return _change_rule(context, name, LATEST)
+
+
+def _move(context: Context, name: str, spec: Spec, release: Release) -> Outcome:
+    directory = context.installed(release)
+    with context.home.lock(name, context.say):
+        before = context.variants.get(name)
+        provider = context.providers.get(before.choices.provider)
+        after = replace(before, spec=spec, version=release.version, updated=now())
+        after = resolve(context, after, provider)
+        settings = settings_for(context, after, provider)
+        publish(context, Next(after, settings, directory, context.variants.stored_key(name)))
+    return _outcome(before, release.version)
+
+
+def _change_rule(context: Context, name: str, spec: Spec) -> Variant:
+    with context.home.lock(name, context.say):
+        before = context.variants.get(name)
+        if before.spec == spec:
+            return before
+        after = replace(before, spec=spec, updated=now())
+        republish(context, after)
+    return after
+
+
+def republish(context: Context, variant: Variant) -> None:
+    """A generation with the release and key of the current one; the lock is held."""
+    provider = context.providers.get(variant.choices.provider)
+    native = context.home.current(variant.name).resolve() / "native"
+    settings = settings_for(context, variant, provider)
+    publish(context, Next(variant, settings, native, context.variants.stored_key(variant.name)))
+
+
+def _outcome(before: Variant, after: Version, dry_run: bool = False) -> Outcome:
+    if before.version == after:
+        return Current(before.name, after)
+    return Updated(before.name, before.version, after, dry_run)

@@ -1,0 +1,33 @@
+"""What became of one variant in a command that changes versions."""
+
+from dataclasses import dataclass
+
+from ccmirror_py.errors import CcmError
+from ccmirror_py.version import Version
+
+
+@dataclass(frozen=True)
+class Current:
+    """Nothing newer within the rule."""
+
+    name: str
+    version: Version
+
+
+@dataclass(frozen=True)
+class Updated:
+    """From one version to another; with `dry_run` it only would be."""
+
+    name: str
+    before: Version
+    after: Version
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    name: str
+    error: CcmError
+
+
+Outcome = Current | Updated | Failed

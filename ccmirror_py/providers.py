@@ -1,0 +1,53 @@
+"""Where providers are found: bundled with ccm, then the user's own, which win."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ccmirror_py.errors import DamagedError, NotFoundError
+from ccmirror_py.provider import Provider, parse_provider
+
+
+class Providers:
+    """`own` is the directory of the user's files; it need not exist."""
+
+    def __init__(self, own: Path) -> None:
+        self._own = own
+
+    def ids(self) -> list[str]:
+        return sorted({*self._bundled_ids(), *(path.stem for path in self._own.glob("*.toml"))})
+
+    def is_own(self, id_: str) -> bool:
+        return (self._own / f"{id_}.toml").is_file()
+
+    def get(self, id_: str) -> Provider:
+        """NotFoundError with what could be meant; DamagedError for a file that is not right."""
+        ids = self.ids()
+        if id_ not in ids:
+            raise NotFoundError("provider", id_, ids, "See: ccm providers")
+        path = self._own / f"{id_}.toml" if self.is_own(id_) else _bundled() / f"{id_}.toml"
+        try:
+            provider = parse_provider(path.read_text())
+        except (ValueError, OSError) as error:
+            raise DamagedError(
+                Path(str(path)), str(error), "The format: docs/providers.md"
+            ) from None
+        if provider.id != id_:
+            raise DamagedError(Path(str(path)), f"says it is '{provider.id}'", "Rename the file.")
+        return provider
+
+    def all(self) -> list[Provider]:
+        return [self.get(id_) for id_ in self.ids()]
+
+    def _bundled_ids(self) -> list[str]:
+        return [
+            entry.name.removesuffix(".toml")
+            for entry in _bundled().iterdir()
+            if entry.name.endswith(".toml")
+        ]
+
+
+def _bundled() -> Traversable:
+    """Inside the installed package; beside it in a checkout, where the build has not copied it."""
+    inside = files("ccmirror_py") / "variants"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "variants"

@@ -1,0 +1,48 @@
+"""Sessions that are running now, found by the generation their program was started from."""
+
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccmirror_py.home import Home
+
+
+@dataclass(frozen=True)
+class Session:
+    pid: int
+    name: str
+    generation: Path
+
+
+def running_sessions(home: Home) -> list[Session]:
+    """Every process whose program or arguments lie in a generation of a variant."""
+    root = f"{home.root}/"
+    sessions = []
+    for pid, words in _processes():
+        for word in words:
+            parts = word.removeprefix(root).split("/")
+            if word.startswith(root) and len(parts) > 3 and parts[1] == "generations":
+                generation = home.generations(parts[0]) / parts[2]
+                sessions.append(Session(pid, parts[0], generation))
+                break
+    return sessions
+
+
+def _processes() -> list[tuple[int, list[str]]]:
+    """Pid, and the program's path and arguments, of the processes that can be seen."""
+    if sys.platform != "linux":
+        listing = subprocess.run(
+            ["/bin/ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=False
+        ).stdout
+        lines = [line.split() for line in listing.splitlines() if line.strip()]
+        return [(int(words[0]), words[1:]) for words in lines]
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            with suppress(OSError):  # it ended, or belongs to somebody else
+                program = str((directory / "exe").readlink())
+                arguments = (directory / "cmdline").read_bytes().decode(errors="replace")
+                found.append((int(directory.name), [program, *arguments.split("\0")]))
+    return found

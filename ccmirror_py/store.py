@@ -1,0 +1,177 @@
+"""The store: verified releases, each with its receipt inside. A cache; no variant needs it to run.
+
+A release is downloaded, hashed, inflated and written in one pass into staging; one rename, after
+the hash was right, makes it exist.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ccmirror_py import fs
+from ccmirror_py.archive import RETRY, Entry, GzipStream, wanted_entries
+from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
+from ccmirror_py.home import Home
+from ccmirror_py.release import Platform, Release, wanted_members
+from ccmirror_py.version import Version, parse_version
+
+RECEIPT = "receipt.json"
+CHUNK = 1024 * 1024
+
+Key = tuple[str, str]
+"""Package without scope, version."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was installed: the archive's integrity, and the sha256 of each file by its path."""
+
+    package: str
+    version: str
+    integrity: str
+    files: dict[str, str]
+
+
+class Store:
+    def __init__(self, home: Home, platform: Platform) -> None:
+        self._home = home
+        self._platform = platform
+
+    def directory(self, key: Key) -> Path:
+        package, version = key
+        return self._home.store / package / version
+
+    def installed(self) -> list[Key]:
+        """What is installed, packages and versions ascending."""
+        found = [
+            (version.parent.name, version.name)
+            for version in self._home.store.glob("*/*")
+            if (version / RECEIPT).is_file()
+        ]
+        return sorted(found, key=lambda key: (key[0], _order(key[1])))
+
+    def find(self, version: Version) -> Key | None:
+        """The installed release of this version for this machine."""
+        mine = (self._platform.package.rpartition("/")[2], "claude-code")
+        return next((k for k in self.installed() if k[0] in mine and k[1] == str(version)), None)
+
+    def ensure(
+        self,
+        release: Release,
+        download: Callable[[Release], Iterator[bytes]],
+        say: Callable[[str], None],
+    ) -> Path:
+        """The directory of `release`, downloading it when it is not there.
+
+        VerificationError when the bytes are wrong; then nothing of them is kept.
+        """
+        directory = self.directory(release.key)
+        if self.has(release):
+            return directory
+        lock_name = f".store-{'-'.join(release.key)}"
+        with self._home.lock(lock_name, say):
+            if self.has(release):
+                return directory
+            # without a readable receipt nothing says what these files are
+            fs.remove_tree(directory)
+            fs.ensure_directory(directory.parent)
+            staged = self._home.stage(lock_name)
+            try:
+                self._fill(staged, release, GzipStream(download(release)))
+                fs.rename(staged, directory)
+            except BaseException:
+                fs.remove_tree(staged)
+                raise
+        return directory
+
+    def has(self, release: Release) -> bool:
+        try:
+            return self.receipt(release.key).integrity == str(release.integrity)
+        except (NotFoundError, DamagedError):
+            return False
+
+    def receipt(self, key: Key) -> Receipt:
+        """NotFoundError or DamagedError when it can't be had."""
+        path = self.directory(key) / RECEIPT
+        try:
+            document = json.loads(path.read_bytes())
+            return Receipt(
+                package=str(document["package"]),
+                version=str(document["version"]),
+                integrity=str(document["integrity"]),
+                files={str(name): str(value) for name, value in document["files"].items()},
+            )
+        except FileNotFoundError:
+            raise NotFoundError("installed release", " ".join(key)) from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise DamagedError(path, "is damaged", "Run: ccm verify --fix") from None
+
+    def problems(self, key: Key) -> list[str]:
+        """What is wrong with an installed release, after reading all of it. Empty: nothing."""
+        try:
+            receipt = self.receipt(key)
+        except (NotFoundError, DamagedError) as error:
+            return [error.sentence]
+        return file_problems(self.directory(key), receipt.files)
+
+    def remove(self, key: Key, say: Callable[[str], None]) -> None:
+        """Take a release away; variants keep their own links to its bytes."""
+        lock_name = f".store-{'-'.join(key)}"
+        with self._home.lock(lock_name, say):
+            staged = self._home.stage(lock_name)
+            fs.rename(self.directory(key), staged / "release")
+            fs.remove_tree(staged)
+
+    def _fill(self, staged: Path, release: Release, stream: GzipStream) -> None:
+        files = {
+            entry.member.path: _write(entry, staged)
+            for entry in wanted_entries(stream, wanted_members(release, self._platform))
+        }
+        if stream.digest() != release.integrity.sha512:
+            raise VerificationError(
+                f"The download of Claude Code {release.version} does not have the sha512 the "
+                "registry promised.",
+                RETRY,
+            )
+        package, version = release.key
+        document = {
+            "package": package,
+            "version": version,
+            "integrity": str(release.integrity),
+            "files": files,
+        }
+        fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
+
+
+def file_problems(directory: Path, files: dict[str, str]) -> list[str]:
+    """Compares files below `directory` with their sha256."""
+    problems = []
+    for name, expected in files.items():
+        path = directory / name
+        try:
+            with path.open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+            continue
+        if actual != expected:
+            problems.append(f"{path} is not what was installed")
+    return problems
+
+
+def _write(entry: Entry, staged: Path) -> str:
+    path = staged / entry.member.path
+    fs.ensure_directory(path.parent)
+    digest = hashlib.sha256()
+    with fs.new_file(path, entry.member.mode) as file:
+        for chunk in entry.content:
+            digest.update(chunk)
+            fs.write_all(file, chunk)
+    fs.sync_directory(path.parent)
+    return digest.hexdigest()
+
+
+def _order(version: str) -> Version:
+    return parse_version(version)

@@ -1,0 +1,292 @@
+"""The variants on this disk: reading them, making them exist, changing and removing them.
+
+One commit point: `current` is a symlink to a generation, and the variant exists while it does. All
+the rest is prepared before its rename or cleared after it. What touches a second directory (the
+link on PATH) is announced in the journal, which the next command that changes something finishes.
+"""
+
+import json
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ccmirror_py import fs
+from ccmirror_py.errors import CcmError, DamagedError, NotFoundError, UsageError
+from ccmirror_py.home import Home
+from ccmirror_py.secret import Secret
+from ccmirror_py.variant import Variant, check_name, from_json
+
+KEPT_GENERATIONS = 2
+Verb = Literal["create", "create, keep config", "remove", "remove, keep config"]
+"""`create, keep config`: the directory already held the config of an earlier variant."""
+
+_OWN_ENTRIES = (
+    "current",
+    ".current.new",
+    "native",
+    "variant.json",
+    "credential",
+    ".credential.new",
+)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A variant that can't be read, beside the others that can."""
+
+    name: str
+    error: CcmError
+
+
+class Variants:
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def names(self) -> list[str]:
+        """Every variant, readable or not."""
+        try:
+            entries = sorted(os.listdir(self._home.root))
+        except FileNotFoundError:
+            return []
+        return [name for name in entries if name[0] != "." and self.exists(name)]
+
+    def exists(self, name: str) -> bool:
+        return self._home.current(name).is_symlink()
+
+    def get(self, name: str) -> Variant:
+        """NotFoundError with what could be meant; DamagedError when the record can't be read."""
+        if not self.exists(name):
+            raise NotFoundError("variant", name, self.names(), "See: ccm list")
+        return self.read(name, self._home.current(name))
+
+    def read(self, name: str, generation: Path) -> Variant:
+        """The record of one generation of `name`."""
+        path = generation / "variant.json"
+        hint = f"Run: ccm doctor --fix {name}"
+        try:
+            variant = from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            raise DamagedError(path, "is missing", hint) from None
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else _json_reason(error)
+            raise DamagedError(path, str(reason), hint) from None
+        if variant.name != name:
+            raise DamagedError(path, f"belongs to the variant '{variant.name}'", hint)
+        return variant
+
+    def all(self) -> list[Variant | Broken]:
+        return [self.get_or_broken(name) for name in self.names()]
+
+    def get_or_broken(self, name: str) -> Variant | Broken:
+        try:
+            return self.get(name)
+        except CcmError as error:
+            return Broken(name, error)
+
+    def number(self, name: str) -> int:
+        """The current generation, 0 when there is none."""
+        try:
+            target = os.readlink(self._home.current(name))
+        except FileNotFoundError:
+            return 0
+        digits = target.removeprefix("generations/")
+        if not digits.isdigit():
+            raise DamagedError(
+                self._home.current(name), f"points to {target}", f"Run: ccm doctor --fix {name}"
+            )
+        return int(digits)
+
+    def all_numbers(self, name: str) -> list[int]:
+        """Every generation there is, newest first."""
+        return sorted(self._numbers(name), reverse=True)
+
+    def earlier(self, name: str) -> list[int]:
+        """Generations below the current one that are still there, newest first."""
+        current = self.number(name)
+        return [number for number in self.all_numbers(name) if number < current]
+
+    def check_free(self, name: str, path: str) -> None:
+        """UsageError unless `name` can become a variant. `path` is the user's PATH."""
+        check_name(name)
+        directory, launcher = self._home.directory(name), self._home.launcher(name)
+        if self.exists(name):
+            raise UsageError(
+                f"There is a variant '{name}' already.",
+                f"Change it with `ccm update {name}`, or make it anew with --force "
+                "(its config and sessions stay).",
+            )
+        if directory.is_symlink() or (directory.exists() and not self._only_config(name)):
+            raise UsageError(
+                f"{directory} exists and was not made by ccm.", "Choose another name, or move it."
+            )
+        if self.has_launcher_conflict(name):
+            raise UsageError(
+                f"{launcher} exists and was not made by ccm.",
+                "Choose another name, or move that file away.",
+            )
+        for folder in path.split(os.pathsep):
+            command = Path(folder) / name
+            if folder and command != launcher and os.access(command, os.X_OK):
+                if command.is_dir() or command.resolve() == launcher.resolve():
+                    continue
+                raise UsageError(
+                    f"'{name}' is already the command {command}.", "Choose another name."
+                )
+
+    def owns_launcher(self, name: str) -> bool:
+        try:
+            return os.readlink(self._home.launcher(name)) == self._home.launcher_target(name)
+        except OSError:
+            return False
+
+    def has_launcher_conflict(self, name: str) -> bool:
+        launcher = self._home.launcher(name)
+        return (launcher.is_symlink() or launcher.exists()) and not self.owns_launcher(name)
+
+    def stored_key(self, name: str, number: int | None = None) -> Secret | None:
+        """The key in a generation (the current one), None when it stores none."""
+        generation = self._home.generation(name, number or self.number(name))
+        try:
+            return Secret((generation / "credential").read_text().rstrip("\n"))
+        except FileNotFoundError:
+            return None
+
+    # --- changes; each is called under the lock of its variant ---
+
+    def stage(self, name: str) -> tuple[int, Path]:
+        """The number of the next generation, and an empty directory to build it in."""
+        self._sweep(name)
+        return self.number(name) + 1, self._home.stage(name)
+
+    def commit(self, name: str, number: int, staged: Path) -> None:
+        """Make the staged generation the current one."""
+        fs.sync_directory(staged)
+        fs.ensure_directory(self._home.generations(name))
+        fs.rename(staged, self._home.generation(name, number))
+        fs.replace_link(f"generations/{number}", self._home.current(name))
+
+    def link(self, name: str) -> None:
+        """The fixed links inside the variant, and the one on PATH. Repeating it is fine."""
+        directory = self._home.directory(name)
+        for link, target in (
+            ("native", "current/native"),
+            ("variant.json", "current/variant.json"),
+        ):
+            with suppress(FileExistsError):
+                fs.make_link(target, directory / link)
+        fs.ensure_directory(self._home.bin_dir)
+        try:
+            fs.make_link(self._home.launcher_target(name), self._home.launcher(name))
+        except FileExistsError:
+            if not self.owns_launcher(name):
+                raise UsageError(
+                    f"{self._home.launcher(name)} exists and was not made by ccm.",
+                    f"Move that file away, then run: ccm doctor --fix {name}",
+                ) from None
+
+    def forget_keys(self, name: str) -> None:
+        """Remove the stored keys of generations that are no longer current."""
+        for number in self.earlier(name):
+            fs.remove_file(self._home.generation(name, number) / "credential")
+
+    def seed_config(self, name: str, content: bytes) -> None:
+        """The first `.claude.json`, or the one that answers a question in advance."""
+        fs.ensure_directory(self._home.config(name))
+        fs.replace_file(self._home.config(name) / ".claude.json", content, 0o600)
+
+    def announce(self, name: str, verb: Verb) -> None:
+        """From now on the next command finishes what this one may not."""
+        content = json.dumps({"name": name, "verb": verb}).encode()
+        fs.replace_file(self._home.journal / name, content, 0o600)
+
+    def finished(self, name: str) -> None:
+        fs.remove_file(self._home.journal / name)
+
+    def remove(self, name: str, keep_config: bool) -> None:
+        """Take away all that belongs to `name`; every step can be repeated."""
+        self.announce(name, "remove, keep config" if keep_config else "remove")
+        self._finish_removal(name, keep_config)
+
+    def recover(self) -> None:
+        """Finish what killed commands announced and clear what they left; itself safe to kill."""
+        if not self._home.journal.is_dir():
+            return
+        announced = [n for n in os.listdir(self._home.journal) if n[0] != "."]
+        for name in announced + [name for name in self.names() if self._litter(name)]:
+            with self._home.lock_if_free(name) as free:
+                if free:  # otherwise a living command is at work there
+                    self._finish(name)
+                    self._sweep(name)
+        self._home.sweep_staging()
+
+    def _finish(self, name: str) -> None:
+        try:
+            verb = json.loads((self._home.journal / name).read_bytes())["verb"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError, TypeError):
+            verb = "create, keep config"  # of all verbs the one that takes least away
+        if verb.startswith("create") and self.exists(name):
+            self.link(name)
+            self.finished(name)
+        else:
+            self._finish_removal(name, keep_config=verb.endswith("keep config"))
+
+    def _finish_removal(self, name: str, keep_config: bool) -> None:
+        """Only what ccm and Claude Code made is removed; a directory with more in it stays."""
+        directory = self._home.directory(name)
+        if self.owns_launcher(name):
+            fs.remove_file(self._home.launcher(name))
+        for entry in _OWN_ENTRIES:
+            fs.remove_file(directory / entry)
+        fs.remove_tree(self._home.generations(name))
+        if not keep_config:
+            fs.remove_tree(self._home.config(name))
+        if directory.is_dir() and not any(directory.iterdir()):
+            fs.remove_tree(directory)
+        self.finished(name)
+
+    def prune(self, name: str, in_use: Collection[Path]) -> list[Path]:
+        """Remove generations beyond the kept ones; those of running sessions (`in_use`) stay."""
+        kept = {self.number(name), *self.earlier(name)[: KEPT_GENERATIONS - 1]}
+        removed = []
+        for number in self.earlier(name):
+            generation = self._home.generation(name, number)
+            if number not in kept and generation not in in_use:
+                fs.remove_tree(generation)
+                removed.append(generation)
+        return removed
+
+    def _sweep(self, name: str) -> None:
+        """A generation above the current one is what a killed command left."""
+        for number in self._litter(name):
+            fs.remove_tree(self._home.generation(name, number))
+
+    def _litter(self, name: str) -> list[int]:
+        try:
+            current = self.number(name)
+        except DamagedError:
+            return []  # then any of them may be needed to mend it
+        return [number for number in self._numbers(name) if number > current]
+
+    def _numbers(self, name: str) -> list[int]:
+        try:
+            entries = os.listdir(self._home.generations(name))
+        except FileNotFoundError:
+            return []
+        return [int(entry) for entry in entries if entry.isdigit()]
+
+    def has_kept_config(self, name: str) -> bool:
+        return not self.exists(name) and self._home.config(name).is_dir()
+
+    def _only_config(self, name: str) -> bool:
+        """What `remove --keep-config` leaves."""
+        directory = self._home.directory(name)
+        return directory.is_dir() and os.listdir(directory) in ([], ["config"])
+
+
+def _json_reason(error: Exception) -> str:
+    return str(error) if not isinstance(error, json.JSONDecodeError) else "is not valid JSON"

@@ -1,0 +1,102 @@
+"""Versions of Claude Code, and the rules that choose among them."""
+
+import re
+from dataclasses import dataclass
+from functools import total_ordering
+
+from ccmirror_py.errors import UsageError
+
+_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z][0-9A-Za-z.-]{0,63}))?")
+_CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_SERIES = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?\.[x*]")
+_BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*(\d{1,9}\.\d{1,9}\.\d{1,9})")
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Version:
+    """One published version, as npm writes it."""
+
+    major: int
+    minor: int
+    patch: int
+    prerelease: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.major}.{self.minor}.{self.patch}"
+        return f"{text}-{self.prerelease}" if self.prerelease else text
+
+    def __lt__(self, other: "Version") -> bool:
+        return self._order() < other._order()
+
+    def _order(self) -> tuple[int, int, int, bool, str]:
+        return (self.major, self.minor, self.patch, not self.prerelease, self.prerelease)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A dist-tag of the registry: `latest`, `stable`. It moves."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Range:
+    """A set of versions: `2.1.x`, `2.1.*`, `>=2.1.200,<2.1.300`. Prereleases are never in it."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __contains__(self, version: Version) -> bool:
+        from packaging.specifiers import SpecifierSet  # not needed to list or launch
+
+        if version.prerelease:
+            return False
+        series = _SERIES.fullmatch(self.text)
+        rule = f"=={self.text[:-1]}*" if series else self.text
+        return SpecifierSet(rule).contains(str(version))
+
+
+Spec = Channel | Version | Range
+LATEST = Channel("latest")
+
+
+def parse_version(text: str) -> Version:
+    """`2.1.330` or `2.1.330-beta.1`; UsageError for anything else."""
+    match = _VERSION.fullmatch(text)
+    if not match:
+        raise UsageError(
+            f"'{text}' is not a version of Claude Code.", "A version looks like 2.1.330."
+        )
+    return Version(int(match[1]), int(match[2]), int(match[3]), match[4] or "")
+
+
+def parse_spec(text: str) -> Spec:
+    """What a user or a record says about the version; UsageError when it says nothing known."""
+    if _VERSION.fullmatch(text):
+        return parse_version(text)
+    if _CHANNEL.fullmatch(text):
+        return Channel(text)
+    bounds = [part.strip() for part in text.split(",")]
+    if _SERIES.fullmatch(text) or all(_BOUND.fullmatch(bound) for bound in bounds):
+        return Range(text)
+    raise UsageError(
+        f"'{text}' is not a version rule.",
+        "Rules are: latest, stable, 2.1.330, 2.1.x, '>=2.1.200,<2.1.300'.",
+    )
+
+
+def allows(spec: Spec, version: Version) -> bool | None:
+    """Whether `version` obeys `spec`; None for a channel, which only the registry can answer."""
+    match spec:
+        case Version():
+            return spec == version
+        case Range():
+            return version in spec
+        case Channel():
+            return None
