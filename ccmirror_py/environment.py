@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ccmirror_py.provider import UNKNOWN_MODEL_WINDOW, AuthStyle, Provider
 from ccmirror_py.variant import Choices, Credential, NoKey
+from ccmirror_py.version import Version
 
 CLEARED_PREFIXES = ("ANTHROPIC_", "CLAUDE", "_CLAUDE", "DISABLE_PROMPT_CACHING", "CCM_VARIANT")
 CLEARED_NAMES = (
@@ -29,10 +30,26 @@ CLEARED_NAMES = (
 )
 """Everything that could move the endpoint, the key, the model or the session of Claude Code."""
 
+KEY_DESCRIPTOR = "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR"
 KEY_VARIABLES: Mapping[AuthStyle, str] = {
     "bearer": "ANTHROPIC_AUTH_TOKEN",
-    "x-api-key": "ANTHROPIC_API_KEY",
+    # ANTHROPIC_API_KEY would open a dialog at the first start and show in the environment of tools
+    "x-api-key": KEY_DESCRIPTOR,
 }
+NETWORK_NAMES = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "NODE_EXTRA_CA_CERTS",
+)
+"""How this machine reaches others: the shell's values count, a project's must not."""
+
+HOST_BLOCKS_NETWORK = Version(2, 1, 330)
+"""From here on CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST keeps a project from setting NETWORK_NAMES;
+2.1.200 still let the certificates through, 2.1.118 the proxies too (nothing between was run)."""
 ANTHROPIC_URL = "https://api.anthropic.com"
 KEYLESS_TOKEN = "no-key-needed"  # noqa: S105 (Claude Code sends nothing at all without a token)
 
@@ -58,6 +75,19 @@ OWN_NAMES = frozenset(
     }
 )
 """Names `--env` and `--inherit` can't have: they have options of their own, or are ccm's."""
+
+
+FIRST_DEFENDED = Version(2, 1, 112)
+
+
+def weakness(version: Version) -> str:
+    """What ccm can't keep out of this version, for people; "" when there is nothing to say."""
+    if version >= FIRST_DEFENDED:
+        return ""
+    return (
+        f"Claude Code {version} is too old to be isolated in full: a project's settings can swap "
+        "the key, tools can't be denied, and ~/.claude/CLAUDE.md is read below your home directory."
+    )
 
 
 def is_cleared(name: str) -> bool:

@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from shlex import quote
 
-from ccmirror_py.environment import CLEARED_NAMES, CLEARED_PREFIXES, KEYLESS_TOKEN, is_loopback
+from ccmirror_py.environment import (
+    CLEARED_NAMES,
+    CLEARED_PREFIXES,
+    KEY_DESCRIPTOR,
+    KEYLESS_TOKEN,
+    is_loopback,
+)
 from ccmirror_py.variant import Credential, FromCommand, FromFile, FromVariable, NoKey
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
@@ -18,12 +24,14 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 class Launch:
     """All a launcher needs. Paths are absolute texts; `program` ends in .js for the old package.
 
-    `ccm` is the command that runs ccm itself, for the rare launch that needs it.
+    `network` holds the values of NETWORK_NAMES that `settings` pins; another value in the shell is
+    a case for ccm, as other settings are. `ccm` is the command that runs ccm itself.
     """
 
     name: str
     program: str
     settings: str
+    network: Mapping[str, str]
     environment: Mapping[str, str]
     key_variable: str | None
     credential: Credential
@@ -80,7 +88,16 @@ for ccm_argument do
     --settings | --settings=*) ccm_hand_over "$@" ;;
   esac
 done
-"""
+{_network(launch)}"""
+
+
+def _network(launch: Launch) -> str:
+    if not launch.network:
+        return ""
+    same = " &&\n  ".join(
+        f'[ "${{{name}-}}" = {quote(value)} ]' for name, value in launch.network.items()
+    )
+    return f'{same} ||\n  ccm_hand_over "$@"\n'
 
 
 def _checks(launch: Launch) -> str:
@@ -158,7 +175,10 @@ IFS=$ccm_ifs
 
 def _exports(launch: Launch) -> str:
     lines = [f"export {name}={quote(value)}" for name, value in launch.environment.items()]
-    if launch.key_variable:
+    if launch.key_variable == KEY_DESCRIPTOR:
+        # read once by Claude Code; no tool it starts can find the key in its environment
+        lines += [f"export {KEY_DESCRIPTOR}=3", "exec 3<<CCM_KEY", "$ccm_key", "CCM_KEY"]
+    elif launch.key_variable:
         lines.append(f'export {launch.key_variable}="$ccm_key"')
     if is_loopback(launch.environment.get("ANTHROPIC_BASE_URL", "")):
         # Claude Code would ask a proxy even for this machine

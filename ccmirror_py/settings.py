@@ -6,33 +6,63 @@ them.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from glob import escape
-from typing import cast
 
-from ccmirror_py.environment import uses_login
+from ccmirror_py.environment import HOST_BLOCKS_NETWORK, NETWORK_NAMES, uses_login
 from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant
 
-APPROVED_KEY_LENGTH = 20
-"""Claude Code remembers the end of an API key the user agreed to (measured, 2.1.1 to 2.1.330)."""
-
-# Of a project's settings these would reroute requests or send something along with them.
+# What in a project's settings would move requests, or send something along with them. Each was
+# seen to on some version without this pin; switches for clouds have to be named one by one.
 _NEUTRAL = {
-    "ANTHROPIC_CUSTOM_HEADERS": "",
-    "ANTHROPIC_UNIX_SOCKET": "",
-    "CLAUDE_CODE_USE_BEDROCK": "",
-    "CLAUDE_CODE_USE_FOUNDRY": "",
-    "CLAUDE_CODE_USE_VERTEX": "",
     "NODE_TLS_REJECT_UNAUTHORIZED": "1",
+    **dict.fromkeys(
+        (
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_BETAS",
+            "ANTHROPIC_CUSTOM_HEADERS",
+            "ANTHROPIC_UNIX_SOCKET",
+            "CLAUDE_CODE_CUSTOM_OAUTH_URL",
+            "CLAUDE_CODE_ENABLE_TELEMETRY",
+            "CLAUDE_CODE_EXTRA_BODY",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+            "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+            "CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD",
+            "CLAUDE_CODE_USE_BEDROCK",
+            "CLAUDE_CODE_USE_FOUNDRY",
+            "CLAUDE_CODE_USE_GATEWAY",
+            "CLAUDE_CODE_USE_MANTLE",
+            "CLAUDE_CODE_USE_VERTEX",
+        ),
+        "",
+    ),
 }
+# A login is defended by settings alone: CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST would end it.
+_LOGIN = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
+
+
+_OLD_YOLO = "bypassPermissionsModeAccepted"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The user's home directory under each of its names, and the shell's NETWORK_NAMES."""
+
+    homes: tuple[str, ...]
+    network: Mapping[str, str]
 
 
 def pinned_settings(
-    variant: Variant, provider: Provider, home_directories: tuple[str, ...]
+    variant: Variant, provider: Provider, surroundings: Surroundings
 ) -> dict[str, object]:
-    """What `--settings` carries. `home_directories`: the user's home under each of its names."""
+    """What `--settings` carries."""
+    login = uses_login(provider, variant.credential)
+    network = surroundings.network if login or variant.version < HOST_BLOCKS_NETWORK else {}
     settings: dict[str, object] = {
-        "env": {**_NEUTRAL, **_foreign_key(variant), **variant.environment},
+        "env": {**_NEUTRAL, **network, **(_LOGIN if login else {}), **variant.environment},
+        # "": a project's own helper would be run, and what it prints sent beside or instead
+        "apiKeyHelper": "",
         # a claude-cli:// link would open the variant that was started last
         "disableDeepLinkRegistration": "disable",
     }
@@ -41,9 +71,7 @@ def pinned_settings(
         permissions["deny"] = list(provider.deny)
     if not variant.choices.share_claude_md:
         # below the home directory Claude Code takes ~/.claude for a project's folder
-        settings["claudeMdExcludes"] = [f"{escape(home)}/.claude/**" for home in home_directories]
-    if not uses_login(provider, variant.credential):
-        settings["apiKeyHelper"] = ""
+        settings["claudeMdExcludes"] = [f"{escape(home)}/.claude/**" for home in surroundings.homes]
     if not provider.first_party:
         settings["skipWebFetchPreflight"] = True
     if not provider.first_party or variant.choices.yolo:
@@ -58,10 +86,11 @@ def pinned_settings(
     return settings
 
 
-def _foreign_key(variant: Variant) -> dict[str, str]:
-    """The key variable that is not ours, held empty."""
-    others = {"ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"} - {variant.key_variable}
-    return dict.fromkeys(sorted(others), "")
+def pinned_network(settings: Mapping[str, object]) -> dict[str, str]:
+    """NETWORK_NAMES as these pinned settings hold them; empty when they leave them alone."""
+    env = settings.get("env")
+    values = env if isinstance(env, Mapping) else {}
+    return {name: str(values[name]) for name in NETWORK_NAMES if name in values}
 
 
 def merged_settings(pinned: Mapping[str, object], users: Mapping[str, object]) -> dict[str, object]:
@@ -78,28 +107,11 @@ def merged_settings(pinned: Mapping[str, object], users: Mapping[str, object]) -
     return merged
 
 
-def seeded_claude_json(
-    existing: Mapping[str, object], approved_key: str | None, yolo: bool
-) -> dict[str, object]:
+def seeded_claude_json(existing: Mapping[str, object], yolo: bool) -> dict[str, object]:
     """`.claude.json` that asks nothing at the first start; everything already in it is kept.
 
-    Whether a folder is trusted stays the user's decision. `approved_key` is the key Claude Code
-    would otherwise ask about.
+    Whether a folder is trusted stays the user's decision.
     """
-    seeded: dict[str, object] = {"hasCompletedOnboarding": True, **existing}
-    if yolo:
-        # read by 2.1.1 and older; newer versions turn it into skipDangerousModePermissionPrompt
-        seeded.setdefault("bypassPermissionsModeAccepted", True)
-    if approved_key:
-        answers = seeded.get("customApiKeyResponses")
-        known = dict(cast(Mapping[str, object], answers)) if isinstance(answers, dict) else {}
-        approved, rejected = known.get("approved"), known.get("rejected")
-        ending = approved_key[-APPROVED_KEY_LENGTH:]
-        seeded["customApiKeyResponses"] = {
-            **known,
-            "approved": sorted({*(approved if isinstance(approved, list) else ()), ending}),
-            "rejected": [
-                end for end in (rejected if isinstance(rejected, list) else ()) if end != ending
-            ],
-        }
-    return seeded
+    # the second is read by 2.1.1 and older only; newer versions move it to their settings
+    answers = {"hasCompletedOnboarding": True, **({_OLD_YOLO: True} if yolo else {})}
+    return {**answers, **existing}

@@ -109,7 +109,10 @@ class Variants:
         return [number for number in self.all_numbers(name) if number < current]
 
     def check_free(self, name: str, path: str) -> None:
-        """UsageError unless `name` can become a variant. `path` is the user's PATH."""
+        """UsageError unless `name` can become a variant.
+
+        `path` is the user's PATH, or empty when hiding another command is what the user wants.
+        """
         check_name(name)
         directory, launcher = self._home.directory(name), self._home.launcher(name)
         if self.exists(name):
@@ -133,7 +136,8 @@ class Variants:
                 if command.is_dir() or command.resolve() == launcher.resolve():
                     continue
                 raise UsageError(
-                    f"'{name}' is already the command {command}.", "Choose another name."
+                    f"'{name}' is already the command {command}.",
+                    "Choose another name, or hide that command with --shadow.",
                 )
 
     def owns_launcher(self, name: str) -> bool:

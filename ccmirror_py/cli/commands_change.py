@@ -10,6 +10,7 @@ from ccmirror_py.cli.completing import complete_provider, complete_variant
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
+from ccmirror_py.environment import weakness
 from ccmirror_py.errors import UsageError
 from ccmirror_py.outcome import Current, Failed, Outcome
 from ccmirror_py.variant import Choices, NoKey, Variant, check_name
@@ -89,6 +90,9 @@ def create(
     force: Annotated[
         bool, typer.Option("--force", help="Make an existing variant anew; its config stays.")
     ] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Allow a name that hides another command.")
+    ] = False,
 ) -> None:
     """Make a variant: an isolated Claude Code for one provider."""
     from ccmirror_py.operations import create as operation
@@ -130,11 +134,10 @@ def create(
         share_claude_md=share_claude_md,
     )
     operation.check_choices(data, choices)
-    if not force:
-        context.variants.check_free(name, context.environ.get("PATH", ""))
+    operation.check_free(context, name, force, shadow)
     options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
     key = params.decide_key(context, name, data, options)
-    request = operation.CreateRequest(name, choices, spec, key, force)
+    request = operation.CreateRequest(name, choices, spec, key, force, shadow)
     _report_created(context, operation.create(context, request), data.name)
 
 
@@ -153,6 +156,8 @@ def _report_created(context: Context, variant: Variant, provider_name: str) -> N
     if variant.key_variable is None:
         out("  log in         type /login in it; the login is this variant's own")
     out(f"  look at it     ccm show {name}, ccm doctor {name}")
+    if weakness(variant.version):
+        note(weakness(variant.version))
     folder = str(context.home.bin_dir)
     if folder not in context.environ.get("PATH", "").split(os.pathsep):
         note(f"{folder} is not on your PATH yet. Add this to your shell's start file:")
@@ -224,6 +229,8 @@ def pin(
     if not isinstance(outcome, Current):
         out(render.outcome_line(outcome))
     out(f"{name} stays at {variant.spec} (now {variant.version}).")
+    if weakness(variant.version):
+        note(weakness(variant.version))
 
 
 def unpin(name: Name) -> None:

@@ -17,30 +17,30 @@ from ccmirror_py.environment import (
 from ccmirror_py.errors import UsageError
 from ccmirror_py.operations.publish import Next, publish, settings_for
 from ccmirror_py.provider import TIERS, Provider
-from ccmirror_py.secret import Secret
 from ccmirror_py.settings import seeded_claude_json
 from ccmirror_py.times import now
-from ccmirror_py.variant import Choices, FromFile, Variant, check_name
+from ccmirror_py.variant import Choices, Variant, check_name
 from ccmirror_py.version import Spec
 
 
 @dataclass(frozen=True)
 class CreateRequest:
-    """`force` makes an existing variant anew; its config stays."""
+    """`force` makes an existing variant anew; its config stays. `shadow` may hide a command."""
 
     name: str
     choices: Choices
     spec: Spec
     key: NewKey
     force: bool = False
+    shadow: bool = False
 
 
 def create(context: Context, request: CreateRequest) -> Variant:
     """The new variant. Before the download is paid for, everything that can be wrong is checked."""
     provider = context.providers.get(request.choices.provider)
     check_choices(provider, request.choices)
-    _check_name(context, request)
-    key = fetch(request.key.credential, request.key.secret, context.environ)
+    check_free(context, request.name, request.force, request.shadow)
+    fetch(request.key.credential, request.key.secret, context.environ)  # does it work at all?
     context.begin_change()
     release = context.registry.find(request.spec, context.platform)
     directory = context.installed(release)
@@ -60,8 +60,9 @@ def create(context: Context, request: CreateRequest) -> Variant:
         provider,
     )
     with context.home.lock(request.name, context.say):
-        _check_name(context, request)
-        _make(context, Next(variant, settings_for(context, variant, provider), directory, key))
+        check_free(context, request.name, request.force, request.shadow)
+        settings = settings_for(context, variant, provider)
+        _make(context, Next(variant, settings, directory, request.key.secret))
     return variant
 
 
@@ -69,9 +70,8 @@ def _make(context: Context, coming: Next) -> None:
     variants, name = context.variants, coming.variant.name
     had_config = context.home.config(name).is_dir()
     variants.announce(name, "create, keep config" if had_config else "create")
-    approve_key(context, coming.variant, coming.key)
-    stored = coming.key if isinstance(coming.variant.credential, FromFile) else None
-    publish(context, replace(coming, key=stored))
+    _seed_config(context, coming.variant)
+    publish(context, coming)
     variants.link(name)
     variants.finished(name)
 
@@ -88,14 +88,13 @@ def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
     )
 
 
-def approve_key(context: Context, variant: Variant, key: Secret | None) -> None:
+def _seed_config(context: Context, variant: Variant) -> None:
     """Write `.claude.json` so that the first start asks nothing; what is in it stays."""
     path = context.home.config(variant.name) / ".claude.json"
-    approved = key.reveal() if key and variant.key_variable == "ANTHROPIC_API_KEY" else None
     existing = _read_object(path)
     if existing is None:
         return  # damaged: Claude Code backs it up and says so
-    seeded = seeded_claude_json(existing, approved, variant.choices.yolo)
+    seeded = seeded_claude_json(existing, variant.choices.yolo)
     if seeded != existing:
         content = json.dumps(seeded, indent=2, ensure_ascii=False)
         context.variants.seed_config(variant.name, content.encode())
@@ -120,10 +119,10 @@ def check_choices(provider: Provider, choices: Choices) -> None:
             )
 
 
-def _check_name(context: Context, request: CreateRequest) -> None:
-    if request.force and context.variants.exists(check_name(request.name)):
-        return
-    context.variants.check_free(request.name, context.environ.get("PATH", ""))
+def check_free(context: Context, name: str, force: bool, shadow: bool) -> None:
+    """UsageError unless the name can be had."""
+    if not (force and context.variants.exists(check_name(name))):
+        context.variants.check_free(name, "" if shadow else context.environ.get("PATH", ""))
 
 
 def _read_object(path: Path) -> dict[str, object] | None:

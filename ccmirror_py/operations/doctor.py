@@ -9,6 +9,7 @@ from pathlib import Path
 from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
+from ccmirror_py.environment import weakness
 from ccmirror_py.errors import CcmError, DamagedError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.prune import native_problems
@@ -28,6 +29,8 @@ def examine(context: Context, names: list[str]) -> Iterator[Check]:
             yield Check(name, "record", "failed", entry.error.sentence, entry.error.hint)
             continue
         yield Check(name, "record", "ok", f"{entry.choices.provider}, {entry.version}")
+        if weakness(entry.version):
+            yield Check(name, "version", "warning", weakness(entry.version), f"ccm update {name}")
         yield from _files(context, entry)
         yield from _command(context, name)
         yield _key(context, entry)
@@ -70,17 +73,23 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
     if variant.version < FIRST_NATIVE and not shutil.which("node"):
         detail = f"{variant.version} needs Node.js 18 or newer"
         yield Check(name, "node", "failed", detail, f"install it, or: ccm update {name}")
+    pinned = _json_check(name, "pinned settings", generation / "settings.json", fix)
+    yield pinned
+    if pinned.result == "ok":
+        yield _launcher_check(context, variant, generation)
+    yield _modes(context, name, generation, fix)
+
+
+def _launcher_check(context: Context, variant: Variant, generation: Path) -> Check:
+    fix = f"ccm doctor --fix {variant.name}"
+    settings = json.loads((generation / "settings.json").read_bytes())
     try:
         written = (generation / "launch").read_text()
     except OSError as error:
-        yield Check(name, "launcher", "failed", f"{error.filename}: {error.strerror}", fix)
-    else:
-        if written == render(launch_of(context, variant, generation)):
-            yield Check(name, "launcher", "ok")
-        else:
-            yield Check(name, "launcher", "failed", "is not what this ccm would write", fix)
-    yield _json_check(name, "pinned settings", generation / "settings.json", fix)
-    yield _modes(context, name, generation, fix)
+        return Check(variant.name, "launcher", "failed", f"{error.filename}: {error.strerror}", fix)
+    if written != render(launch_of(context, variant, generation, settings)):
+        return Check(variant.name, "launcher", "failed", "is not what this ccm would write", fix)
+    return Check(variant.name, "launcher", "ok")
 
 
 def _modes(context: Context, name: str, generation: Path, fix: str) -> Check:

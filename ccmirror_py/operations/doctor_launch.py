@@ -15,6 +15,7 @@ from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.echo import EchoServer, Received
+from ccmirror_py.environment import KEY_DESCRIPTOR
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.operations.publish import launch_of
 from ccmirror_py.variant import FromFile, Variant
@@ -58,13 +59,16 @@ def _twin(context: Context, variant: Variant, twin: Path, url: str) -> Launch:
     }
     settings = json.loads((generation / "settings.json").read_bytes())
     settings["env"] = {**settings["env"], **own}
+    if variant.key_variable is None:
+        del settings["env"]["ANTHROPIC_AUTH_TOKEN"]  # held empty for a login; the twin has a key
     fs.write_file(twin / "settings.json", json.dumps(settings).encode(), 0o600)
     fs.make_directory(twin / "config")
     fs.make_directory(twin / "project")
-    launch = launch_of(context, variant, generation)
+    launch = launch_of(context, variant, generation, settings)
     return replace(
         launch,
         settings=str(twin / "settings.json"),
+        network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
         key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
         credential=FromFile(),
@@ -98,7 +102,7 @@ def _answer(context: Context, launch: Launch, twin: Path) -> str:
 def _broken_promises(launch: Launch, key: str, received: tuple[Received, ...]) -> Iterator[str]:
     expected = {
         "ANTHROPIC_AUTH_TOKEN": {"authorization": f"Bearer {key}", "x-api-key": None},
-        "ANTHROPIC_API_KEY": {"authorization": None, "x-api-key": key},
+        KEY_DESCRIPTOR: {"authorization": None, "x-api-key": key},
     }[launch.key_variable or ""]
     models = {value for name, value in launch.environment.items() if name.endswith("_MODEL")}
     models = {model.removesuffix("[1m]") for model in models}

@@ -5,26 +5,25 @@ from dataclasses import replace
 from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, fetch
 from ccmirror_py.errors import UsageError
-from ccmirror_py.operations.create import approve_key, resolve
+from ccmirror_py.operations.create import resolve
 from ccmirror_py.operations.publish import Next, publish, settings_for
 from ccmirror_py.times import now
-from ccmirror_py.variant import FromFile, FromVariable, NoKey, Variant
+from ccmirror_py.variant import FromVariable, NoKey, Variant
 
 
 def set_key(context: Context, name: str, new: NewKey) -> Variant:
     """One rename changes it; sessions that run keep the key they have."""
     context.begin_change()
     context.variants.get(name)
-    fetched = fetch(new.credential, new.secret, context.environ)
+    fetch(new.credential, new.secret, context.environ)  # does it work at all?
     with context.home.lock(name, context.say):
         before = context.variants.get(name)
         provider = context.providers.get(before.choices.provider)
         after = replace(before, credential=new.credential, updated=now())
         after = resolve(context, after, provider)
-        approve_key(context, after, fetched)
         native = context.home.current(name).resolve() / "native"
-        stored = new.secret if isinstance(new.credential, FromFile) else None
-        publish(context, Next(after, settings_for(context, after, provider), native, stored))
+        settings = settings_for(context, after, provider)
+        publish(context, Next(after, settings, native, new.secret))
         context.variants.forget_keys(name)
     return after
 

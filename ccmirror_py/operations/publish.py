@@ -5,19 +5,21 @@ Create, update, pin, rollback and key changes all end here. The caller holds the
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
+from ccmirror_py.environment import NETWORK_NAMES
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.provider import Provider
 from ccmirror_py.release import FIRST_NATIVE, program_of
 from ccmirror_py.secret import Secret
 from ccmirror_py.sessions import running_sessions
-from ccmirror_py.settings import pinned_settings
+from ccmirror_py.settings import Surroundings, pinned_network, pinned_settings
 from ccmirror_py.variant import Variant, to_json
 from ccmirror_py.version import Version
 
@@ -57,16 +59,19 @@ def write_generation(context: Context, coming: Next, staged: Path, final: Path) 
         fs.write_file(staged / "credential", coming.key.reveal().encode() + b"\n", 0o600)
     fs.write_file(staged / "variant.json", _json(to_json(coming.variant)), 0o600)
     fs.write_file(staged / "settings.json", _json(coming.settings), 0o600)
-    launch = render(launch_of(context, coming.variant, final))
+    launch = render(launch_of(context, coming.variant, final, coming.settings))
     fs.write_file(staged / "launch", launch.encode(), 0o700)
 
 
-def launch_of(context: Context, variant: Variant, generation: Path) -> Launch:
-    """What starts `variant` from `generation`."""
+def launch_of(
+    context: Context, variant: Variant, generation: Path, settings: Mapping[str, object]
+) -> Launch:
+    """What starts `variant` from `generation`, which pins `settings`."""
     return Launch(
         name=variant.name,
         program=str(generation / "native" / program_of(variant.version, context.platform)),
         settings=str(generation / "settings.json"),
+        network=pinned_network(settings),
         environment=variant.environment,
         key_variable=variant.key_variable,
         credential=variant.credential,
@@ -79,10 +84,13 @@ def launch_of(context: Context, variant: Variant, generation: Path) -> Launch:
 
 def settings_for(context: Context, variant: Variant, provider: Provider) -> dict[str, object]:
     """The pinned settings; the home directory counts under each name it has."""
-    home = context.user_home
-    return pinned_settings(
-        variant, provider, tuple(dict.fromkeys((str(home), str(home.resolve()))))
-    )
+    homes = dict.fromkeys((str(context.user_home), str(context.user_home.resolve())))
+    return pinned_settings(variant, provider, Surroundings(tuple(homes), network(context)))
+
+
+def network(context: Context) -> dict[str, str]:
+    """How this shell says the network is reached."""
+    return {name: context.environ.get(name, "") for name in NETWORK_NAMES}
 
 
 def check_start(program: Path, variant: Variant) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from ccmirror_py import fs
 from ccmirror_py.context import Context
 from ccmirror_py.errors import NotFoundError, UsageError
-from ccmirror_py.launcher import Launch, render
-from ccmirror_py.operations.publish import check_start, launch_of
+from ccmirror_py.launcher import render
+from ccmirror_py.operations.publish import check_start, launch_of, network
 from ccmirror_py.release import program_of
 from ccmirror_py.settings import merged_settings
 from ccmirror_py.variant import Variant
@@ -34,14 +34,18 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
     variant = context.variants.get(name)
     generation = context.home.current(name).resolve()
     version, rest = _split_version(arguments)
-    settings, rest = _split_settings(rest)
-    if version is None and settings is None:
+    users, rest = _split_settings(rest)
+    pinned = _json_object(str(generation / "settings.json"))
+    launch = launch_of(context, variant, generation, pinned)
+    here = {key: value for key, value in network(context).items() if key in launch.network}
+    if version is None and users is None and here == launch.network:
         return Command((str(generation / "launch"), *arguments))
-    launch = launch_of(context, variant, generation)
     if version is not None and version != variant.version:
         launch = replace(launch, program=_program(context, replace(variant, version=version)))
-    if settings is not None:
-        launch = replace(launch, settings=_merged_file(context, launch, settings))
+    if users is not None or here != launch.network:
+        pinned = merged_settings({"env": here}, pinned)
+        merged = merged_settings(pinned, _json_object(users) if users else {})
+        launch = replace(launch, settings=_settings_file(context, merged), network=here)
     return Command(("/bin/sh", "-c", render(launch), name, *rest))
 
 
@@ -74,28 +78,31 @@ def _split_settings(arguments: list[str]) -> tuple[str | None, list[str]]:
     return value, rest
 
 
-def _merged_file(context: Context, launch: Launch, value: str) -> str:
-    """A file with the user's settings and the pinned ones over them, the same for the same text."""
-    inline = value.lstrip().startswith("{")
+def _json_object(value: str) -> Mapping[str, object]:
+    """Settings as Claude Code takes them: a file's path, or the JSON itself."""
     try:
-        text = value if inline else Path(value).read_text()
-        users = json.loads(text)
-        pinned = json.loads(Path(launch.settings).read_text())
+        text = value if value.lstrip().startswith("{") else Path(value).read_text()
+        document = json.loads(text)
     except FileNotFoundError as error:
         raise NotFoundError("settings file", str(error.filename)) from None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"The settings given with --settings can't be read: {error}",
-            "They are JSON, in a file or as the argument itself.",
+            f"The settings in {value[:80]} can't be read: {error}",
+            "Settings are JSON, in a file or as the argument itself.",
         ) from None
-    if not isinstance(users, Mapping) or not isinstance(pinned, Mapping):
-        raise UsageError("The settings given with --settings are not a JSON object.")
-    merged = json.dumps(merged_settings(pinned, users)).encode()
-    path = context.home.cache / "settings" / f"{hashlib.sha256(merged).hexdigest()}.json"
+    if not isinstance(document, dict):
+        raise UsageError(f"The settings in {value[:80]} are not a JSON object.")
+    return document
+
+
+def _settings_file(context: Context, settings: Mapping[str, object]) -> str:
+    """A file with these settings; the same settings are the same file."""
+    content = json.dumps(settings).encode()
+    path = context.home.cache / "settings" / f"{hashlib.sha256(content).hexdigest()}.json"
     if not path.exists():
         context.home.prepare()
         fs.ensure_directory(path.parent)
-        fs.replace_file(path, merged, 0o600)
+        fs.replace_file(path, content, 0o600)
     return str(path)
 
 
