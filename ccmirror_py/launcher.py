@@ -114,11 +114,14 @@ case $(node --version 2>/dev/null) in
   v[0-9].* | v1[0-7].*) ccm_fail 'this version of Claude Code needs Node.js 18 or newer' 127 ;;
 esac
 """
-    return text
+    return f"""{text}case $#,${{1-}} in
+  1,-v | 1,--version) exec {_program(launch)} "$1" ;;
+esac
+"""
 
 
 def _key(launch: Launch) -> str:
-    """Into `ccm_key`. Asking for help or the version works without one."""
+    """Into `ccm_key`. Asking for help works without one."""
     name = launch.name
     match launch.credential:
         case NoKey():
@@ -144,7 +147,7 @@ def _key(launch: Launch) -> str:
             cure = f"the command that prints its key failed; see: ccm key show {name}"
     return f"""
 {read}case $ccm_key,${{1-}} in
-  ,-h | ,--help | ,-v | ,--version) ;;
+  ,-h | ,--help) ;;
   ,*) ccm_fail {quote(cure)} 1 ;;
 esac
 """
@@ -191,14 +194,17 @@ def _exports(launch: Launch) -> str:
 
 def _exec(launch: Launch) -> str:
     words = [
-        *(["node"] if _needs_node(launch) else []),
-        quote(launch.program),
+        _program(launch),
         "--settings",
         quote(launch.settings),
         *map(quote, launch.args),
         '"$@"',
     ]
     return f"\nunset ccm_key ccm_line ccm_ifs ccm_argument ccm_missing\nexec {' '.join(words)}\n"
+
+
+def _program(launch: Launch) -> str:
+    return ("node " if _needs_node(launch) else "") + quote(launch.program)
 
 
 def _needs_node(launch: Launch) -> bool:
