@@ -45,18 +45,28 @@ class GzipStream:
         return b"".join(parts)
 
     def digest(self) -> bytes:
-        """The sha512 of all compressed bytes, reading those that are left."""
-        for chunk in self._chunks:
-            self._hash.update(chunk)
+        """The sha512 of all compressed bytes, reading those that are left.
+
+        VerificationError when more than padding is left, inside the stream or after its end.
+        """
+        while self._ready or self._fill():
+            rest, self._ready = self._ready, b""
+            if rest.strip(b"\0"):
+                raise VerificationError("The archive goes on after its end.", RETRY)
+        if self._inflate.unused_data or any(map(self._hashed, self._chunks)):
+            raise VerificationError("The download goes on after the archive's end.", RETRY)
         return self._hash.digest()
+
+    def _hashed(self, chunk: bytes) -> bytes:
+        self._hash.update(chunk)
+        return chunk
 
     def _fill(self) -> bool:
         while not self._ready:
             if self._inflate.eof:
                 return False
             if not self._compressed:
-                self._compressed = next(self._chunks, b"")
-                self._hash.update(self._compressed)
+                self._compressed = self._hashed(next(self._chunks, b""))
                 if not self._compressed:
                     raise VerificationError("The downloaded archive ends too early.", RETRY)
             try:

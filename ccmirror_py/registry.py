@@ -9,6 +9,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,7 +190,9 @@ class Registry:
             )
         if etag and status == 200:
             content = json.dumps({"etag": etag, "body": text}).encode()
-            fs.replace_file(remembered, content, 0o600)
+            with suppress(OSError):  # another ccm may be remembering the same answer
+                fs.ensure_directory(self._cache)
+                fs.replace_file(remembered, content, 0o600)
         return document
 
     def _fetch(self, url: str, headers: dict[str, str]) -> tuple[int, str | None, str]:

@@ -18,7 +18,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-_PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+_PASS_ON = {
+    "ignore_unknown_options": True,
+    "allow_extra_args": True,
+    "allow_interspersed_args": False,  # what follows NAME is Claude Code's, --help too
+}
 
 key = typer.Typer(help="Change how the key of a variant comes.", rich_markup_mode=None)
 key.command("set")(commands_change.key_set)

@@ -17,7 +17,6 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:2]
     if debug:
         del sys.argv[1]
-    os.umask(0o077)  # whatever ccm makes is its user's alone
     try:
         app(prog_name="ccm")
     except CcmError as error:

@@ -99,10 +99,11 @@ def _settings_file(context: Context, settings: Mapping[str, object]) -> str:
     """A file with these settings; the same settings are the same file."""
     content = json.dumps(settings).encode()
     path = context.home.cache / "settings" / f"{hashlib.sha256(content).hexdigest()}.json"
-    if not path.exists():
-        context.home.prepare()
-        fs.ensure_directory(path.parent)
-        fs.replace_file(path, content, 0o600)
+    context.home.prepare()
+    with context.home.lock(".settings", context.say):
+        if not path.exists():
+            fs.ensure_directory(path.parent)
+            fs.replace_file(path, content, 0o600)
     return str(path)
 
 

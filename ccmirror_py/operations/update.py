@@ -48,7 +48,7 @@ def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
         return _outcome(variant, release.version, dry_run=True)
     if release.version == variant.version and spec == variant.spec:
         return Current(name, variant.version)
-    return _move(context, name, spec, release)
+    return _move(context, variant, spec, release)
 
 
 def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
@@ -60,7 +60,7 @@ def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
         _change_rule(context, name, rule)
         return Current(name, variant.version)
     release = context.registry.find(rule, context.platform)
-    return _move(context, name, rule, release)
+    return _move(context, variant, rule, release)
 
 
 def unpin(context: Context, name: str) -> Variant:
@@ -70,10 +70,14 @@ def unpin(context: Context, name: str) -> Variant:
     return _change_rule(context, name, LATEST)
 
 
-def _move(context: Context, name: str, spec: Spec, release: Release) -> Outcome:
+def _move(context: Context, seen: Variant, spec: Spec, release: Release) -> Outcome:
+    """`seen` is the variant for which `spec` was resolved; what another ccm did since counts."""
+    name = seen.name
     directory = context.installed(release)
     with context.home.lock(name, context.say):
         before = context.variants.get(name)
+        if (before.spec, before.version) != (seen.spec, seen.version) and spec == seen.spec:
+            return Current(name, before.version)
         provider = context.providers.get(before.choices.provider)
         after = replace(before, spec=spec, version=release.version, updated=now())
         after = resolve(context, after, provider)
