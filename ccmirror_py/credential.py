@@ -1,6 +1,5 @@
 """How a variant comes to its key. Nothing here decides to use another vendor's key."""
 
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -66,6 +65,8 @@ def fetch(
 
 
 def _printed(argv: tuple[str, ...]) -> Secret:
+    import subprocess  # 8 ms that most commands need not pay
+
     hint = f"Run it yourself to see why: {argv[0]} …"
     try:
         done = subprocess.run(

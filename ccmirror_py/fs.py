@@ -7,7 +7,6 @@ nothing replaces a file it was not told to replace. OSError is left to the calle
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,6 +108,8 @@ def remove_file(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Also fine when it is already gone; symlinks in it are removed, never followed."""
+    import shutil  # 8 ms, and reading commands never come here
+
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
@@ -145,6 +146,8 @@ def _clone_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP):
             raise
+        import shutil
+
         with source.open("rb") as old, new_file(target, source.stat().st_mode & 0o777) as new:
             shutil.copyfileobj(old, new, 1024 * 1024)
 

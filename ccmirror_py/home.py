@@ -18,7 +18,6 @@ Asking for a path never creates it.
 """
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,6 +146,8 @@ class Home:
 
     def stage(self, lock_name: str) -> Path:
         """A new empty directory to build something in; call it while holding `lock_name`."""
+        import secrets
+
         staged = self.staging / f"{lock_name}~{secrets.token_hex(8)}"
         fs.make_directory(staged)
         return staged

@@ -11,8 +11,10 @@ def now() -> str:
 def age(moment: str) -> str:
     """How long ago, for people: `3 d`. `?` for a text that is no time."""
     try:
-        past = datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        past = datetime.fromisoformat(moment)
     except ValueError:
+        return "?"
+    if past.tzinfo is None:
         return "?"
     seconds = int((datetime.now(UTC) - past).total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):

@@ -2,7 +2,7 @@
 
 import typer
 
-from ccmirror_py.cli import commands_change, commands_look
+from ccmirror_py.cli import commands_change, commands_check, commands_look
 
 _HELP = """One isolated Claude Code for each model provider.
 
@@ -50,8 +50,8 @@ app.command("env")(commands_look.env)
 app.command("which")(commands_look.which)
 app.command("versions")(commands_look.versions)
 app.add_typer(providers, name="providers")
-app.command("doctor")(commands_look.doctor)
-app.command("verify")(commands_look.verify)
+app.command("doctor")(commands_check.doctor)
+app.command("verify")(commands_check.verify)
 app.command("prune")(commands_change.prune)
-app.command("echo")(commands_look.echo)
-app.command("completion")(commands_look.completion)
+app.command("echo")(commands_check.echo)
+app.command("completion")(commands_check.completion)

@@ -7,6 +7,16 @@ import typer
 
 from ccmirror_py.cli import params, render, wiring
 from ccmirror_py.cli.completing import complete_provider, complete_variant
+from ccmirror_py.cli.options import (
+    AsJson,
+    DryRun,
+    KeyCommand,
+    KeyStdin,
+    KeyVariable,
+    Name,
+    Names,
+    Yes,
+)
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
@@ -15,29 +25,6 @@ from ccmirror_py.errors import UsageError
 from ccmirror_py.outcome import Current, Failed, Outcome
 from ccmirror_py.variant import Choices, NoKey, Variant, check_name
 from ccmirror_py.version import parse_spec
-
-Name = Annotated[str, typer.Argument(help="A variant.", autocompletion=complete_variant)]
-Names = Annotated[
-    list[str] | None, typer.Argument(help="Variants.", autocompletion=complete_variant)
-]
-KeyVariable = Annotated[
-    str | None,
-    typer.Option(
-        "--api-key-env", metavar="VARIABLE", help="Read the key from this variable at each start."
-    ),
-]
-KeyStdin = Annotated[
-    bool, typer.Option("--api-key-stdin", help="Read the key from standard input and store it.")
-]
-KeyCommand = Annotated[
-    str | None,
-    typer.Option(
-        "--api-key-command", metavar="COMMAND", help="Run this at each start; it prints the key."
-    ),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")]
 
 
 def create(

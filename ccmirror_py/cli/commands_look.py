@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from ccmirror_py.check import Check
 from ccmirror_py.cli import render, wiring
-from ccmirror_py.cli.commands_change import AsJson, Name, Names
 from ccmirror_py.cli.completing import complete_provider
+from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
-from ccmirror_py.errors import CcmError, NotFoundError, UsageError
+from ccmirror_py.errors import CcmError, UsageError
 from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant, credential_to_json
 from ccmirror_py.variants import Broken
@@ -262,103 +261,3 @@ def key_show(name: Name, as_json: AsJson = False) -> None:
         out_json({"schema": 1, "name": name, "credential": credential})
     else:
         out(described(variant.credential))
-
-
-def doctor(
-    names: Names = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what needs no decision.")] = False,
-    launch: Annotated[
-        bool, typer.Option("--launch", help="Start a throw-away twin and read what it sends.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Check variants; exit code 1 when something is wrong."""
-    from ccmirror_py.operations import doctor as operation
-
-    context = wiring.context()
-    chosen = list(names or context.variants.names())
-    for name in chosen:
-        if not context.variants.exists(name):
-            raise NotFoundError("variant", name, context.variants.names())
-    checks: list[Check] = []
-    for name in chosen if fix else []:
-        checks += _fixed(context, name)
-    checks += operation.examine(context, chosen)
-    for name in chosen if launch else []:
-        checks += _launched(context, name)
-    if as_json:
-        out_json({"schema": 1, "checks": [vars(check) for check in checks]})
-    else:
-        rows = [(c.result, c.subject, c.name, c.detail) for c in checks]
-        out(render.table(("RESULT", "OF", "CHECK", ""), rows))
-        for check in checks:
-            if check.result != "ok" and check.hint:
-                note(f"{check.subject}, {check.name}: {check.hint}")
-    if any(check.result == "failed" for check in checks):
-        raise typer.Exit(1)
-
-
-def _fixed(context: Context, name: str) -> list[Check]:
-    from ccmirror_py.operations.doctor import fix
-
-    try:
-        fix(context, name)
-    except CcmError as error:
-        return [Check(name, "fix", "failed", error.sentence, error.hint)]
-    return []
-
-
-def _launched(context: Context, name: str) -> list[Check]:
-    from ccmirror_py.operations.doctor_launch import launch_checks
-
-    try:
-        return list(launch_checks(context, context.variants.get(name)))
-    except CcmError as error:
-        return [Check(name, "launch", "failed", error.sentence, error.hint)]
-
-
-def verify(as_json: AsJson = False) -> None:
-    """Read every installed program again and compare it with its receipt."""
-    from ccmirror_py.operations.prune import verify as operation
-
-    found = operation(wiring.context())
-    if as_json:
-        entries = [{"path": str(path), "problems": found[path]} for path in found]
-        out_json({"schema": 1, "checked": entries})
-    else:
-        for path, problems in found.items():
-            out(f"{'; '.join(problems) or 'ok'}: {path}")
-    if any(found.values()):
-        raise typer.Exit(1)
-
-
-def echo(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any.")] = 43117,
-) -> None:
-    """Answer as a model would, on this machine only: for trying a variant without a key."""
-    from ccmirror_py.echo import EchoServer, Received
-
-    def tell(request: Received) -> None:
-        note(f"{request.method} {request.path} {request.model or ''}".rstrip())
-
-    try:
-        server = EchoServer(port, tell)
-    except OSError as error:
-        raise UsageError(
-            f"Port {port} can't be used: {error.strerror}.", "Choose another: ccm echo --port 0"
-        ) from None
-    out(server.url)
-    note("Answering; a prompt 'run: COMMAND' asks for that command. Ctrl-C ends it.")
-    server.serve_forever()
-
-
-def completion(
-    shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")],
-) -> None:
-    """Print a completion script: ccm completion zsh > ~/.zfunc/_ccm"""
-    from typer._completion_shared import get_completion_script
-
-    if shell not in ("bash", "zsh", "fish"):
-        raise UsageError(f"There is no completion for '{shell}'.", "It is bash, zsh or fish.")
-    script = get_completion_script(prog_name="ccm", complete_var="_CCM_COMPLETE", shell=shell)
-    print(script)  # noqa: T201

@@ -1,0 +1,30 @@
+"""Arguments and options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+from ccmirror_py.cli.completing import complete_variant
+
+Name = Annotated[str, typer.Argument(help="A variant.", autocompletion=complete_variant)]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Variants.", autocompletion=complete_variant)
+]
+KeyVariable = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-env", metavar="VARIABLE", help="Read the key from this variable at each start."
+    ),
+]
+KeyStdin = Annotated[
+    bool, typer.Option("--api-key-stdin", help="Read the key from standard input and store it.")
+]
+KeyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key-command", metavar="COMMAND", help="Run this at each start; it prints the key."
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")]
