@@ -25,9 +25,18 @@ class Updated:
 
 
 @dataclass(frozen=True)
+class Refreshed:
+    """The same version with what has changed in its provider's file, in ccm, or in the network."""
+
+    name: str
+    version: Version
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
 class Failed:
     name: str
     error: CcmError
 
 
-Outcome = Current | Updated | Failed
+Outcome = Current | Updated | Refreshed | Failed

@@ -54,7 +54,12 @@ class Variants:
         return [name for name in entries if name[0] != "." and self.exists(name)]
 
     def exists(self, name: str) -> bool:
-        return self._home.current(name).is_symlink()
+        """A directory nobody may look into counts too: it is there, and broken."""
+        try:
+            is_own = not self._home.directory(name).is_symlink()
+            return is_own and self._home.current(name).is_symlink()
+        except PermissionError:
+            return True
 
     def get(self, name: str) -> Variant:
         """NotFoundError with what could be meant; DamagedError when the record can't be read."""

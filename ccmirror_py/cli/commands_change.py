@@ -123,7 +123,7 @@ def create(
     operation.check_choices(data, choices)
     operation.check_free(context, name, force, shadow)
     options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
-    key = params.decide_key(context, name, data, options)
+    key = params.decide_key(context, name, data, choices, options)
     request = operation.CreateRequest(name, choices, spec, key, force, shadow)
     _report_created(context, operation.create(context, request), data.name)
 

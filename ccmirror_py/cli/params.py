@@ -11,7 +11,7 @@ from ccmirror_py.credential import NewKey, check_variable, found_credential
 from ccmirror_py.errors import UsageError
 from ccmirror_py.provider import TIERS, AuthStyle, Provider, check_base_url, check_text
 from ccmirror_py.secret import parse_secret
-from ccmirror_py.variant import FromCommand, FromFile, FromVariable
+from ccmirror_py.variant import Choices, FromCommand, FromFile, FromVariable
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,13 @@ class KeyOptions:
     command: str | None = None
 
 
-def decide_key(context: Context, name: str, provider: Provider, options: KeyOptions) -> NewKey:
+def decide_key(
+    context: Context, name: str, provider: Provider, choices: Choices, options: KeyOptions
+) -> NewKey:
     """How the key comes: as the options say, else found, else asked for on a terminal."""
     return (
         key_from_options(context, provider, options)
-        or _found(context, provider)
+        or _found(context, provider, choices.base_url)
         or NewKey(FromFile(), parse_secret(asked_key(name, provider)))
     )
 
@@ -51,10 +53,13 @@ def key_from_options(context: Context, provider: Provider, options: KeyOptions) 
     return None
 
 
-def _found(context: Context, provider: Provider) -> NewKey | None:
+def _found(context: Context, provider: Provider, base_url: str | None) -> NewKey | None:
     credential = found_credential(provider, context.environ)
     if isinstance(credential, FromVariable):
-        context.say(f"The key of {provider.name} is read from ${credential.name} at each start.")
+        goes = f" and goes to {base_url}" if base_url and base_url != provider.base_url else ""
+        context.say(
+            f"The key of {provider.name} is read from ${credential.name} at each start{goes}."
+        )
     return NewKey(credential) if credential else None
 
 

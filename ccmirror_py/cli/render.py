@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
 from ccmirror_py.errors import CcmError
-from ccmirror_py.outcome import Current, Failed, Outcome, Updated
+from ccmirror_py.outcome import Current, Failed, Outcome, Refreshed, Updated
+from ccmirror_py.release import program_of
 from ccmirror_py.times import age
 from ccmirror_py.variant import FromFile, FromVariable, Variant, to_json
 from ccmirror_py.variants import Broken
@@ -48,8 +49,9 @@ def state_of(context: Context, entry: Variant | Broken) -> str:
     if isinstance(entry, Broken):
         return f"broken: {entry.error.sentence} {entry.error.hint}"
     generation = context.home.current(entry.name)
-    if not (generation / "launch").is_file():
-        return f"broken: its launcher is gone. Run: ccm doctor --fix {entry.name}"
+    program = generation / "native" / program_of(entry.version, context.platform)
+    if not (generation / "launch").is_file() or not program.is_file():
+        return f"broken: its program is gone. Run: ccm doctor --fix {entry.name}"
     if not context.variants.owns_launcher(entry.name):
         return f"no command on PATH. Run: ccm doctor --fix {entry.name}"
     match entry.credential:
@@ -126,6 +128,8 @@ def outcome_line(outcome: Outcome) -> str:
             return f"{name}: {version}, nothing to do"
         case Updated(name, before, after, dry_run):
             return f"{name}: {before} {'would become' if dry_run else '->'} {after}"
+        case Refreshed(name, version, dry_run):
+            return f"{name}: {version}, {'would be refreshed' if dry_run else 'refreshed'}"
         case Failed(name, error):
             return f"{name}: failed: {error.sentence}" + (
                 f"\n     {error.hint}" if error.hint else ""
@@ -143,5 +147,8 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
                 "before": str(before),
                 "version": str(after),
             }
+        case Refreshed(name, version, dry_run):
+            outcome_word = "would refresh" if dry_run else "refreshed"
+            return {"name": name, "outcome": outcome_word, "version": str(version)}
         case Failed(name, error):
             return {"name": name, "outcome": "failed", "error": error.sentence, "hint": error.hint}

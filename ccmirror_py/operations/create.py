@@ -1,21 +1,17 @@
 """`ccm create`: from what was asked to a command on PATH."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, fetch
 from ccmirror_py.environment import (
-    KEY_VARIABLES,
     OWN_NAMES,
-    auth_style,
-    environment_of,
     models_of,
-    uses_login,
 )
 from ccmirror_py.errors import UsageError
-from ccmirror_py.operations.publish import Next, publish, settings_for
+from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.provider import TIERS, Provider
 from ccmirror_py.settings import seeded_claude_json
 from ccmirror_py.times import now
@@ -74,18 +70,6 @@ def _make(context: Context, coming: Next) -> None:
     publish(context, coming)
     variants.link(name)
     variants.finished(name)
-
-
-def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
-    """The variant with what its launcher sets worked out from its choices and its provider."""
-    choices, credential = variant.choices, variant.credential
-    directory = str(context.home.directory(variant.name))
-    key_variable = KEY_VARIABLES[auth_style(provider, choices)]
-    return replace(
-        variant,
-        environment=environment_of(variant.name, provider, choices, credential, directory),
-        key_variable=None if uses_login(provider, credential) else key_variable,
-    )
 
 
 def _seed_config(context: Context, variant: Variant) -> None:

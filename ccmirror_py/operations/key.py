@@ -5,8 +5,7 @@ from dataclasses import replace
 from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, fetch
 from ccmirror_py.errors import UsageError
-from ccmirror_py.operations.create import resolve
-from ccmirror_py.operations.publish import Next, publish, settings_for
+from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.times import now
 from ccmirror_py.variant import FromVariable, NoKey, Variant
 

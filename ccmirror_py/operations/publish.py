@@ -6,13 +6,19 @@ Create, update, pin, rollback and key changes all end here. The caller holds the
 import json
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
-from ccmirror_py.environment import NETWORK_NAMES
+from ccmirror_py.environment import (
+    KEY_VARIABLES,
+    NETWORK_NAMES,
+    auth_style,
+    environment_of,
+    uses_login,
+)
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.provider import Provider
@@ -53,6 +59,18 @@ def publish(context: Context, coming: Next) -> None:
     context.variants.prune(variant.name, in_use)
 
 
+def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
+    """The variant with what its launcher sets worked out from its choices and its provider."""
+    choices, credential = variant.choices, variant.credential
+    directory = str(context.home.directory(variant.name))
+    key_variable = KEY_VARIABLES[auth_style(provider, choices)]
+    return replace(
+        variant,
+        environment=environment_of(variant.name, provider, choices, credential, directory),
+        key_variable=None if uses_login(provider, credential) else key_variable,
+    )
+
+
 def write_generation(context: Context, coming: Next, staged: Path, final: Path) -> None:
     """The files beside `native/`, written to `staged` for their place in `final`."""
     if coming.key:
@@ -86,6 +104,19 @@ def settings_for(context: Context, variant: Variant, provider: Provider) -> dict
     """The pinned settings; the home directory counts under each name it has."""
     homes = dict.fromkeys((str(context.user_home), str(context.user_home.resolve())))
     return pinned_settings(variant, provider, Surroundings(tuple(homes), network(context)))
+
+
+def is_stale(context: Context, variant: Variant) -> bool:
+    """Whether the current generation is not what would be made of the same choices now."""
+    provider = context.providers.get(variant.choices.provider)
+    generation = context.home.generation(variant.name, context.variants.number(variant.name))
+    settings = settings_for(context, variant, provider)
+    launch = render(launch_of(context, variant, generation, settings))
+    try:
+        written = (generation / "settings.json").read_bytes(), (generation / "launch").read_text()
+    except OSError:
+        return True
+    return written != (_json(settings), launch) or resolve(context, variant, provider) != variant
 
 
 def network(context: Context) -> dict[str, str]:

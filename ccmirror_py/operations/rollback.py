@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, NotFoundError
-from ccmirror_py.operations.create import resolve
-from ccmirror_py.operations.publish import Next, publish, settings_for
+from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.outcome import Current, Outcome, Updated
 from ccmirror_py.times import now
 from ccmirror_py.variant import NoKey, Variant

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, DiskError
-from ccmirror_py.operations.create import resolve
-from ccmirror_py.operations.publish import Next, publish, settings_for
-from ccmirror_py.outcome import Current, Failed, Outcome, Updated
+from ccmirror_py.operations.publish import Next, is_stale, publish, resolve, settings_for
+from ccmirror_py.outcome import Current, Failed, Outcome, Refreshed, Updated
 from ccmirror_py.release import Release
 from ccmirror_py.times import now
 from ccmirror_py.variant import Variant
@@ -42,13 +41,26 @@ def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
     variant = context.variants.get(name)
     spec = request.spec or variant.spec
     if spec == variant.spec == variant.version:
-        return Current(name, variant.version)  # held at one version: nothing to ask
+        return _refresh(context, variant, request.dry_run)  # held there: nothing to ask
     release = context.registry.find(spec, context.platform)
+    if release.version == variant.version and spec == variant.spec:
+        return _refresh(context, variant, request.dry_run)
     if request.dry_run:
         return _outcome(variant, release.version, dry_run=True)
-    if release.version == variant.version and spec == variant.spec:
-        return Current(name, variant.version)
     return _move(context, variant, spec, release)
+
+
+def _refresh(context: Context, seen: Variant, dry_run: bool) -> Outcome:
+    """Nothing newer; but the provider's file, ccm or the shell's proxies may have changed."""
+    name = seen.name
+    if not is_stale(context, seen):
+        return Current(name, seen.version)
+    if not dry_run:
+        with context.home.lock(name, context.say):
+            variant = context.variants.get(name)
+            provider = context.providers.get(variant.choices.provider)
+            republish(context, resolve(context, replace(variant, updated=now()), provider))
+    return Refreshed(name, seen.version, dry_run)
 
 
 def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
