@@ -24,7 +24,6 @@ and compact too late (measured, 2026-11-22)."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
 
 T = TypeVar("T")
 
@@ -141,21 +140,25 @@ def _check(provider: Provider) -> None:
 
 def check_base_url(text: str) -> str:
     """`text` without a trailing slash; ValueError unless it is an http(s) URL of an endpoint."""
-    if not _PRINTABLE.fullmatch(text) or " " in text:
+    if not text.isprintable() or " " in text:
         raise ValueError("contains spaces or control characters")
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        usable = False
+    if not usable:
         raise ValueError("is not an http:// or https:// address")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("contains a user name or password; keys belong to `ccm key set`")
-    if parts.query or parts.fragment:
+    if "?" in text or "#" in text:
         raise ValueError("contains a query or fragment")
     return text.rstrip("/")
 
 
 def check_text(text: str) -> str:
     """`text` when it is one printable line (a model id, a value); ValueError otherwise."""
-    if not _PRINTABLE.fullmatch(text):
+    if not text or not text.isprintable():
         raise ValueError("is empty or contains control characters")
     return text
 

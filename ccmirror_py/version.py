@@ -29,8 +29,13 @@ class Version:
     def __lt__(self, other: "Version") -> bool:
         return self._order() < other._order()
 
-    def _order(self) -> tuple[int, int, int, bool, str]:
-        return (self.major, self.minor, self.patch, not self.prerelease, self.prerelease)
+    def _order(self) -> tuple[object, ...]:
+        """npm's order (semver.org, 11): numbers as numbers, below words; a release is above all."""
+        parts = tuple(
+            (0, int(part), "") if part.isdigit() else (1, 0, part)
+            for part in self.prerelease.split(".")
+        )
+        return (self.major, self.minor, self.patch, not self.prerelease, parts)
 
 
 @dataclass(frozen=True)
