@@ -16,9 +16,11 @@ from ccmirror_py.release import MEGABYTE, Member
 BLOCK = 512
 CHUNK = 256 * 1024
 INFLATED_LIMIT = 1536 * MEGABYTE
+UNWANTED_LIMIT = 64 * MEGABYTE
+PADDING_LIMIT = MEGABYTE
 MEMBER_COUNT_LIMIT = 10_000
 _REGULAR = (b"0", b"\0")
-# Extended headers describe the next entry by other means; a wanted member never needs them.
+# These describe the next entry by other means: its name above all. No release has any.
 _EXTENDED = (b"x", b"g", b"L", b"K")
 
 
@@ -49,10 +51,9 @@ class GzipStream:
 
         VerificationError when more than padding is left, inside the stream or after its end.
         """
-        while self._ready or self._fill():
-            rest, self._ready = self._ready, b""
-            if rest.strip(b"\0"):
-                raise VerificationError("The archive goes on after its end.", RETRY)
+        padding = self.read(PADDING_LIMIT)
+        if padding.strip(b"\0") or self.read(1):
+            raise VerificationError("The archive goes on after its end.", RETRY)
         if self._inflate.unused_data or any(map(self._hashed, self._chunks)):
             raise VerificationError("The download goes on after the archive's end.", RETRY)
         return self._hash.digest()
@@ -66,9 +67,10 @@ class GzipStream:
             if self._inflate.eof:
                 return False
             if not self._compressed:
-                self._compressed = self._hashed(next(self._chunks, b""))
-                if not self._compressed:
+                chunk = next(self._chunks, None)
+                if chunk is None:
                     raise VerificationError("The downloaded archive ends too early.", RETRY)
+                self._compressed = self._hashed(chunk)
             try:
                 self._ready = self._inflate.decompress(self._compressed, CHUNK)
             except zlib.error:
@@ -101,7 +103,6 @@ def wanted_entries(stream: GzipStream, wanted: Iterable[Member]) -> Iterator[Ent
     """
     by_name = {member.archive_name.encode(): member for member in wanted}
     seen: set[bytes] = set()
-    extended = False
     for _ in range(MEMBER_COUNT_LIMIT):
         header = stream.read(BLOCK)
         if len(header) < BLOCK:
@@ -109,12 +110,15 @@ def wanted_entries(stream: GzipStream, wanted: Iterable[Member]) -> Iterator[Ent
         if header == bytes(BLOCK):
             break
         name, kind, size = _parse_header(header)
+        if kind in _EXTENDED:
+            raise VerificationError("The archive renames its entries, as no release does.", RETRY)
         member = by_name.get(name)
         if member is None:
-            extended = kind in _EXTENDED
+            if size > UNWANTED_LIMIT:
+                raise VerificationError("The archive has an entry larger than any release.", RETRY)
             _skip(stream, size)
             continue
-        if kind not in _REGULAR or extended or name in seen:
+        if kind not in _REGULAR or name in seen:
             raise VerificationError(
                 f"The archive's {member.archive_name} is not one plain file.", RETRY
             )

@@ -33,10 +33,14 @@ class NpmConfig:
         """The registry for Claude Code's packages, with a trailing slash. UsageError when bad."""
         scoped = self.values.get(f"{SCOPE}:registry")
         url = scoped or self.values.get("registry") or _PUBLIC_REGISTRY
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
             raise UsageError(
-                f"npm's registry setting '{url}' is not an http(s) address.",
+                "npm's registry setting is not an http(s) address.",
                 "Look at: npm config get registry",
             )
         return url.rstrip("/") + "/"

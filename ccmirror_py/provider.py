@@ -87,6 +87,8 @@ def parse_provider(text: str) -> Provider:
         top = _Table(tomllib.loads(text), "")
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"is not valid TOML: {error}") from None
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
     if top.take("schema", int) != 1:
         raise ValueError("has a 'schema' this ccm does not know (1 is known)")
     endpoint = top.table("endpoint")
@@ -134,6 +136,11 @@ def _check(provider: Provider) -> None:
         raise ValueError(f"names some models but not all tiers in [models]: {missing} missing")
     for name in provider.environment:
         _matching(name, _VARIABLE, "[environment]")
+    for model, tokens in provider.windows.items():
+        if tokens < 1 or model.endswith("[1m]"):
+            raise ValueError(f"has a window for '{model}' that can't be used: {tokens}")
+    if provider.auto_compact is not None and provider.auto_compact < 1:
+        raise ValueError(f"has auto_compact = {provider.auto_compact}; it is a number of tokens")
     if not (provider.base_url or provider.asks_base_url or provider.first_party):
         raise ValueError("has neither 'base_url' nor 'asks_base_url = true' in [endpoint]")
 

@@ -28,9 +28,10 @@ from ccmirror_py.release import (
     Platform,
     Release,
     choose_package,
+    manifest_version,
     parse_release,
 )
-from ccmirror_py.version import Channel, Range, Spec, Version, parse_version
+from ccmirror_py.version import Channel, Range, Spec, Version, version_or_none
 
 CONNECT_AND_READ_TIMEOUT = (10.0, 30.0)
 TRIES = 5
@@ -84,7 +85,7 @@ class Registry:
         manifest = self._known.get(spec)
         if manifest is None:
             manifest = self._known[spec] = self._manifest(spec)
-        version = parse_version(str(manifest.get("version")))
+        version = manifest_version(manifest)
         package = choose_package(manifest, platform)
         if package != ROOT_PACKAGE:
             manifest = self._document(package, str(version))
@@ -96,15 +97,15 @@ class Registry:
         tags, versions = package.get("dist-tags"), package.get("versions")
         if not isinstance(tags, dict) or not isinstance(versions, dict):
             raise NetworkError(
-                f"What {self._config.registry} says about {ROOT_PACKAGE} is not npm's format.",
+                f"What {_host(self._config.registry)} says of {ROOT_PACKAGE} is not npm's format.",
                 "Check the registry settings: npm config get registry",
             )
-        return {str(k): str(v) for k, v in tags.items()}, sorted(map(parse_version, versions))
+        known = sorted(version for text in versions if (version := version_or_none(text)))
+        return {str(k): str(v) for k, v in tags.items()}, known
 
     def download(self, release: Release, progress: Progress) -> Iterator[bytes]:
         """The bytes of the archive, unverified. A broken line is taken up where it broke."""
-        url = self._config.download_url(release.url)
-        self._check_download_url(url)
+        url = self._download_url(release.url)
         received, tries, total = 0, 0, None
         while True:
             before = received
@@ -130,7 +131,7 @@ class Registry:
                 raise _TryAgainError("the connection was closed too early")
             except (requests.RequestException, _TryAgainError) as error:
                 tries = 1 if received > before else tries + 1
-                if tries >= TRIES:
+                if tries >= TRIES or isinstance(error, requests.exceptions.SSLError):
                     raise self._unreachable(url, _problem(error)) from None
                 self._pause(_delay(error, tries))
 
@@ -145,7 +146,7 @@ class Registry:
                     raise NotFoundError(
                         "version of Claude Code within", str(spec), hint=f"The newest is {newest}."
                     )
-                return self._document(ROOT_PACKAGE, str(inside[-1]))
+                return self._exact(inside[-1])
             case Channel(name):
                 try:
                     return self._document(ROOT_PACKAGE, name)
@@ -155,17 +156,27 @@ class Registry:
                     raise NotFoundError(
                         "dist-tag",
                         name,
-                        hint=f"{self._config.registry} has: {', '.join(sorted(tags)) or 'none'}.",
+                        hint=f"{_shown(self._config.registry)} has: {', '.join(sorted(tags))}.",
                     ) from None
                 return self._document(ROOT_PACKAGE, tags[name])
             case Version():
                 try:
-                    return self._document(ROOT_PACKAGE, str(spec))
+                    return self._exact(spec)
                 except NotFoundError:
                     _, versions = self.tags_and_versions()
                     raise NotFoundError(
                         "version of Claude Code", str(spec), map(str, versions[-200:])
                     ) from None
+
+    def _exact(self, version: Version) -> Mapping[str, object]:
+        manifest = self._document(ROOT_PACKAGE, str(version))
+        if manifest_version(manifest) != version:
+            raise VerificationError(
+                f"Asked for Claude Code {version}, the registry answered with "
+                f"{manifest.get('version')}.",
+                "Check the registry settings: npm config get registry",
+            )
+        return manifest
 
     def _document(self, package: str, version: str = "") -> Mapping[str, object]:
         """A JSON object of the registry: of one version, or (abbreviated) of the whole package."""
@@ -185,7 +196,7 @@ class Registry:
             document = None
         if not isinstance(document, dict):
             raise NetworkError(
-                f"{url} did not answer as an npm registry does.",
+                f"{_shown(url)} did not answer as an npm registry does.",
                 "A proxy or login page may be in the way; check: npm ping",
             )
         if etag and status == 200:
@@ -204,7 +215,7 @@ class Registry:
                     for chunk in response.iter_content(CHUNK):
                         body += chunk
                         if len(body) > DOCUMENT_LIMIT:
-                            raise NetworkError(f"{url} answers without end.")
+                            raise NetworkError(f"{_shown(url)} answers without end.")
                     return (
                         response.status_code,
                         response.headers.get("ETag"),
@@ -218,6 +229,18 @@ class Registry:
 
     def _get(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         """One GET; redirects are followed without carrying credentials or leaving https."""
+        try:
+            return self._follow(url, headers)
+        except requests.RequestException:
+            raise
+        except ValueError:  # an address or a credential that can't be written into a request
+            raise NetworkError(
+                f"{_host(url)} can't be asked: its address, or the credential in "
+                "your .npmrc, has characters it can't have.",
+                "Check: npm config list",
+            ) from None
+
+    def _follow(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         address = url
         for _ in range(REDIRECTS + 1):
             authorization = self._config.authorization(address)
@@ -239,9 +262,11 @@ class Registry:
             response.close()
             target = urljoin(address, response.headers["Location"])
             if urlsplit(target).scheme not in ("https", urlsplit(address).scheme):
-                raise NetworkError(f"{address} redirects to {_shown(target)}, which is not https.")
+                raise NetworkError(
+                    f"{_shown(address)} redirects to {_shown(target)}, which is not https."
+                )
             address = target
-        raise NetworkError(f"{url} redirects in circles.")
+        raise NetworkError(f"{_shown(url)} redirects in circles.")
 
     def _check_status(self, response: requests.Response, url: str) -> None:
         status = response.status_code
@@ -262,13 +287,20 @@ class Registry:
             )
         raise NetworkError(f"{_shown(url)} answered with status {status}.")
 
-    def _check_download_url(self, url: str) -> None:
-        parts, registry = urlsplit(url), urlsplit(self._config.registry)
-        if parts.scheme not in ("https", registry.scheme) or parts.username or parts.password:
+    def _download_url(self, promised: str) -> str:
+        """Where the archive is fetched. VerificationError for what ccm does not follow."""
+        try:
+            url = self._config.download_url(promised)
+            parts, registry = urlsplit(url), urlsplit(self._config.registry)
+            followed = parts.scheme in ("https", registry.scheme) and "@" not in parts.netloc
+        except ValueError:
+            followed = False
+        if not followed:
             raise VerificationError(
-                f"The registry sends the download to {_shown(url)}, which ccm does not follow.",
+                "The registry sends the download to an address ccm does not follow.",
                 "Check the registry settings: npm config get registry",
             )
+        return url
 
     def _proxies(self, url: str) -> dict[str, str]:
         scheme = urlsplit(url).scheme
@@ -280,7 +312,7 @@ class Registry:
     def _unreachable(self, url: str, problem: str) -> CcmError:
         where = " (named by this project's .npmrc)" if self._config.project else ""
         return NetworkError(
-            f"{urlsplit(url).netloc}{where} can't be used: {problem}.",
+            f"{_host(url)}{where} can't be used: {problem}.",
             "Check the connection, the proxy and `npm ping`, then run the same command again.",
         )
 
@@ -349,7 +381,12 @@ def _length(response: requests.Response, before: int) -> int | None:
     return before + int(text) if text.isdigit() else None
 
 
+def _host(url: str) -> str:
+    """With the port, without credentials."""
+    return url.partition("//")[2].partition("/")[0].rpartition("@")[2]
+
+
 def _shown(url: str) -> str:
     """A URL for people: no credentials, no query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{parts.scheme}://{_host(url)}{parts.path}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
-from ccmirror_py.version import Version, parse_version
+from ccmirror_py.version import Version, version_or_none
 
 SCOPE = "@anthropic-ai"
 ROOT_PACKAGE = f"{SCOPE}/claude-code"
@@ -128,13 +128,24 @@ def parse_integrity(text: object) -> Integrity:
     )
 
 
+def manifest_version(manifest: Mapping[str, object]) -> Version:
+    """VerificationError when the registry's document does not tell one."""
+    version = version_or_none(manifest.get("version"))
+    if version is None:
+        raise VerificationError(
+            "The registry's answer about Claude Code names no version.",
+            "Check the registry settings: npm config get registry",
+        )
+    return version
+
+
 def choose_package(manifest: Mapping[str, object], platform: Platform) -> str:
     """Which package of a version holds the program for `platform`.
 
     `manifest` is the root package's document of that version; since 2.1.113 it lists its platform
     packages as optional dependencies. NotFoundError when there is none for this platform.
     """
-    if parse_version(str(manifest.get("version"))) < FIRST_NATIVE:
+    if manifest_version(manifest) < FIRST_NATIVE:
         return ROOT_PACKAGE
     listed = manifest.get("optionalDependencies")
     if not isinstance(listed, Mapping) or platform.package not in listed:

@@ -15,7 +15,7 @@ from ccmirror_py.archive import RETRY, Entry, GzipStream, wanted_entries
 from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.release import Platform, Release, wanted_members
-from ccmirror_py.version import Version, parse_version
+from ccmirror_py.version import Version, version_or_none
 
 RECEIPT = "receipt.json"
 CHUNK = 1024 * 1024
@@ -46,11 +46,11 @@ class Store:
     def installed(self) -> list[Key]:
         """What is installed, packages and versions ascending."""
         found = [
-            (version.parent.name, version.name)
-            for version in self._home.store.glob("*/*")
-            if (version / RECEIPT).is_file()
+            (path.parent.name, version)
+            for path in self._home.store.glob("*/*")
+            if (path / RECEIPT).is_file() and (version := version_or_none(path.name))
         ]
-        return sorted(found, key=lambda key: (key[0], _order(key[1])))
+        return [(package, str(version)) for package, version in sorted(found)]
 
     def find(self, version: Version) -> Key | None:
         """The installed release of this version for this machine."""
@@ -105,8 +105,8 @@ class Store:
             )
         except FileNotFoundError:
             raise NotFoundError("installed release", " ".join(key)) from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise DamagedError(path, "is damaged", "Run: ccm verify --fix") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise DamagedError(path, "is damaged", "It is installed again when needed.") from None
 
     def problems(self, key: Key) -> list[str]:
         """What is wrong with an installed release, after reading all of it. Empty: nothing."""
@@ -171,7 +171,3 @@ def _write(entry: Entry, staged: Path) -> str:
             fs.write_all(file, chunk)
     fs.sync_directory(path.parent)
     return digest.hexdigest()
-
-
-def _order(version: str) -> Version:
-    return parse_version(version)

@@ -81,6 +81,11 @@ def parse_version(text: str) -> Version:
     return Version(int(match[1]), int(match[2]), int(match[3]), match[4] or "")
 
 
+def version_or_none(text: object) -> Version | None:
+    """For what a registry or a directory says."""
+    return parse_version(text) if isinstance(text, str) and _VERSION.fullmatch(text) else None
+
+
 def parse_spec(text: str) -> Spec:
     """What a user or a record says about the version; UsageError when it says nothing known."""
     if _VERSION.fullmatch(text):
