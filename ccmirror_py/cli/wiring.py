@@ -59,7 +59,8 @@ def user_home(environ: Mapping[str, str]) -> Path:
 
 
 def registry(environ: Mapping[str, str], directory: Path) -> "Registry":
-    from ccmirror_py.registry import Network, Registry
+    from ccmirror_py.registry import Registry
+    from ccmirror_py.transport import Network
 
     config = npm_config(environ, directory)
     ca_files = (config.values.get("cafile"), environ.get("NODE_EXTRA_CA_CERTS"))

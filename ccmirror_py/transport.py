@@ -1,0 +1,217 @@
+"""HTTP as the user's npm would speak it: certificates, proxies, credentials, redirects.
+
+The only module that uses requests.
+"""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import should_bypass_proxies
+
+from ccmirror_py import __version__
+from ccmirror_py.errors import NetworkError, NotFoundError
+from ccmirror_py.npmrc import NpmConfig
+
+CONNECT_AND_READ_TIMEOUT = (10.0, 30.0)
+REDIRECTS = 5
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Network:
+    """How this machine reaches others. `ca_files` are trusted in addition to the system's."""
+
+    ca_files: tuple[Path, ...] = ()
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    no_proxy: str = ""
+
+
+class TryAgainError(Exception):
+    """Something that asking again may change. `after` is what the server asks for, in seconds."""
+
+    def __init__(self, problem: str, after: float | None = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.after = after
+
+
+class Answer:
+    """What a server sends; close it by leaving its `with`."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.etag = response.headers.get("ETag")
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of this answer, when the server tells."""
+        text = self._response.headers.get("Content-Length", "")
+        return int(text) if text.isdigit() else None
+
+    def chunks(self) -> Iterator[bytes]:
+        """TryAgainError when the line breaks."""
+        try:
+            yield from self._response.iter_content(CHUNK)
+        except requests.RequestException as error:
+            raise _told(error, "") from None
+
+    def __enter__(self) -> "Answer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._response.close()
+
+
+class Transport:
+    """Asks as `config` says, over `network`."""
+
+    def __init__(self, config: NpmConfig, network: Network) -> None:
+        self._config = config
+        self._network = network
+        self._session = requests.Session()
+        self._session.trust_env = False  # else a .netrc would answer for us
+        self._session.headers["User-Agent"] = f"ccm/{__version__}"
+        self._session.mount("https://", _TrustingAdapter(network.ca_files))
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """A 200, 206 or 304. Redirects are followed without credentials and never out of https.
+
+        TryAgainError for what may pass, NotFoundError for a 404, NetworkError for all else.
+        """
+        try:
+            return self._follow(url, headers)
+        except requests.RequestException as error:
+            raise _told(error, self.where(url)) from None
+        except ValueError:  # an address or a credential that can't be written into a request
+            raise NetworkError(
+                f"{host(url)} can't be asked: its address, or the credential in your .npmrc, has "
+                "characters it can't have.",
+                "Check: npm config list",
+            ) from None
+
+    def where(self, url: str) -> str:
+        """The host for people, and where it was named when that is not obvious."""
+        return host(url) + (" (named by this project's .npmrc)" if self._config.project else "")
+
+    def _follow(self, url: str, headers: Mapping[str, str]) -> Answer:
+        address = url
+        for _ in range(REDIRECTS + 1):
+            authorization = self._config.authorization(address)
+            response = self._session.get(
+                address,
+                headers={
+                    "Accept-Encoding": "identity",
+                    **headers,
+                    **({"Authorization": authorization} if authorization else {}),
+                },
+                proxies=self._proxies(address),
+                timeout=CONNECT_AND_READ_TIMEOUT,
+                stream=True,
+                allow_redirects=False,
+            )
+            if not response.is_redirect:
+                _check_status(response, address)
+                return Answer(response)
+            response.close()
+            target = urljoin(address, response.headers["Location"])
+            if urlsplit(target).scheme not in ("https", urlsplit(address).scheme):
+                raise NetworkError(
+                    f"{shown(address)} redirects to {shown(target)}, which is not https."
+                )
+            address = target
+        raise NetworkError(f"{shown(url)} redirects in circles.")
+
+    def _proxies(self, url: str) -> dict[str, str]:
+        scheme = urlsplit(url).scheme
+        proxy = self._config.proxy(scheme) or self._network.proxies.get(scheme)
+        no_proxy = self._config.values.get("noproxy") or self._network.no_proxy
+        bypass = bool(no_proxy) and should_bypass_proxies(url, no_proxy)
+        return {scheme: proxy} if proxy and not bypass else {}
+
+
+class _TrustingAdapter(HTTPAdapter):
+    """Trusts what the system trusts (SSL_CERT_FILE included) and some files more."""
+
+    def __init__(self, ca_files: tuple[Path, ...]) -> None:
+        self._ca_files = ca_files
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context())
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(*args, **kwargs, ssl_context=self._context())
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        for path in self._ca_files:
+            try:
+                context.load_verify_locations(path)
+            except (OSError, ssl.SSLError) as error:
+                raise NetworkError(
+                    f"The certificates in {path} can't be read: {error}.",
+                    "Check npm's cafile and NODE_EXTRA_CA_CERTS.",
+                ) from None
+        return context
+
+
+def host(url: str) -> str:
+    """With the port, without credentials."""
+    return url.partition("//")[2].partition("/")[0].rpartition("@")[2]
+
+
+def shown(url: str) -> str:
+    """A URL for people: no credentials, no query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{host(url)}{parts.path}"
+
+
+def _check_status(response: requests.Response, url: str) -> None:
+    status = response.status_code
+    if status in (200, 206, 304):
+        return
+    response.close()
+    if status == 429 or status >= 500:
+        after = _seconds(response.headers.get("Retry-After"))
+        raise TryAgainError(f"it keeps answering with status {status}", after)
+    if status in (404, 405, 410):
+        raise NotFoundError("document at the registry", shown(url))
+    if status in (401, 403):
+        raise NetworkError(
+            f"{shown(url)} refused access ({status}).",
+            "Log in with `npm login`, or check the _authToken in your .npmrc.",
+        )
+    raise NetworkError(f"{shown(url)} answered with status {status}.")
+
+
+def _told(error: requests.RequestException, where: str) -> TryAgainError | NetworkError:
+    if isinstance(error, requests.exceptions.SSLError):
+        return NetworkError(
+            f"{where} can't be used: its certificate is not trusted.",
+            "Name the certificate in npm's cafile, NODE_EXTRA_CA_CERTS or SSL_CERT_FILE.",
+        )
+    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
+        return NetworkError(
+            f"{where} can't be asked: its address, or the credential in your .npmrc, has "
+            "characters it can't have.",
+            "Check: npm config list",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return TryAgainError("the proxy refused")
+    if isinstance(error, requests.exceptions.Timeout):
+        return TryAgainError("it did not answer in time")
+    return TryAgainError("the connection failed or broke")
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None
