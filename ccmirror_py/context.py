@@ -1,6 +1,7 @@
 """What every operation works with, built once per command by `cli.wiring`."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,8 +54,12 @@ class Context:
     def begin_change(self) -> None:
         """Before the first change of a command: directories, and what killed commands left."""
         self.home.prepare()
-        self.variants.recover()
+        self.variants.recover(self.say)
 
     def installed(self, release: Release) -> Path:
         """The directory of `release` in the store, downloaded when it is not there."""
         return self.store.ensure(release, lambda r: self.show(self.registry, r), self.say)
+
+    def held(self, release: Release) -> AbstractContextManager[Path]:
+        """The same, and `ccm prune` does not take it away within the block."""
+        return self.store.held(release, lambda r: self.show(self.registry, r), self.say)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ccmirror_py.errors import UsageError
 from ccmirror_py.provider import Provider
-from ccmirror_py.secret import Secret, parse_secret
+from ccmirror_py.secret import Secret, check_secret
 from ccmirror_py.variant import Credential, FromCommand, FromFile, FromVariable, NoKey
 
 
@@ -59,7 +59,7 @@ def fetch(
         case FromFile():
             return stored
         case FromVariable(name):
-            return parse_secret(environ[name]) if environ.get(name) else None
+            return check_secret(environ[name]) if environ.get(name) else None
         case FromCommand(argv):
             return _printed(argv)
 
@@ -67,6 +67,8 @@ def fetch(
 def _printed(argv: tuple[str, ...]) -> Secret:
     import subprocess  # 8 ms that most commands need not pay
 
+    if not argv:
+        raise UsageError("The command for the key is empty.", "Such as: 'pass show zai'")
     hint = f"Run it yourself to see why: {argv[0]} …"
     try:
         done = subprocess.run(
@@ -74,11 +76,11 @@ def _printed(argv: tuple[str, ...]) -> Secret:
         )
     except FileNotFoundError:
         raise UsageError(f"There is no command '{argv[0]}' to print the key.", hint) from None
-    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired):
+    except (OSError, ValueError, subprocess.TimeoutExpired):
         raise UsageError(f"The command '{argv[0]}' did not print a key.", hint) from None
     if done.returncode:
         raise UsageError(f"The command '{argv[0]}' failed ({done.returncode}).", hint)
-    return parse_secret(done.stdout)
+    return check_secret(done.stdout.partition("\n")[0])
 
 
 def described(credential: Credential) -> str:

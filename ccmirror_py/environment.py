@@ -11,12 +11,14 @@ from ccmirror_py.provider import UNKNOWN_MODEL_WINDOW, AuthStyle, Provider
 from ccmirror_py.variant import Choices, Credential, NoKey
 from ccmirror_py.version import Version
 
-CLEARED_PREFIXES = ("ANTHROPIC_", "CLAUDE", "_CLAUDE", "DISABLE_PROMPT_CACHING", "CCM_VARIANT")
+CLEARED_PREFIXES = ("ANTHROPIC_", "CLAUDE", "_CLAUDE", "DISABLE_PROMPT_CACHING")
 CLEARED_NAMES = (
     "AI_AGENT",
     "API_TIMEOUT_MS",
     "AWS_BEARER_TOKEN_BEDROCK",
     "BUN_OPTIONS",
+    "CCM_GENERATION",
+    "CCM_VARIANT",
     "CCR_AGENT_PROXY_TOKEN_FILE_DESCRIPTOR",
     "CLOUD_ML_REGION",
     "DISABLE_INTERLEAVED_THINKING",
@@ -68,6 +70,7 @@ OWN_NAMES = frozenset(
         "ANTHROPIC_AUTH_TOKEN",
         "ANTHROPIC_BASE_URL",
         "ANTHROPIC_CONFIG_DIR",
+        "CCM_GENERATION",
         "CCM_VARIANT",
         "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST",
         "CLAUDE_CONFIG_DIR",

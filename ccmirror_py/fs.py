@@ -99,6 +99,11 @@ def clone_tree(source: Path, target: Path) -> None:
     sync_directory(target)
 
 
+def make_private(path: Path) -> None:
+    """A directory that only its user can use."""
+    path.chmod(0o700)
+
+
 def remove_file(path: Path) -> None:
     """Also fine when it is already gone."""
     with suppress(FileNotFoundError):
@@ -119,8 +124,12 @@ def remove_tree(path: Path) -> None:
         return
     except PermissionError:
         # Claude Code's plugins may leave read-only directories behind
-        for directory, _, _ in os.walk(path):
-            Path(directory).chmod(0o700)
+        path.chmod(0o700)
+        for folder, names, _ in os.walk(path):
+            for name in names:
+                directory = Path(folder, name)
+                if not directory.is_symlink():
+                    directory.chmod(0o700)  # before the walk goes into it
         shutil.rmtree(path)
     sync_directory(path.parent)
 
@@ -161,10 +170,9 @@ def _clone_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP):
             raise
-        import shutil
-
         with source.open("rb") as old, new_file(target, source.stat().st_mode & 0o777) as new:
-            shutil.copyfileobj(old, new, 1024 * 1024)
+            while chunk := old.read(1024 * 1024):
+                write_all(new, chunk)
 
 
 def _reflink(source: Path, target: Path) -> bool:

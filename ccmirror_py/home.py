@@ -152,12 +152,15 @@ class Home:
         fs.make_directory(staged)
         return staged
 
-    def sweep_staging(self) -> None:
+    def sweep_staging(self, say: Callable[[str], None]) -> None:
         """Remove what killed commands were building: nobody holds the lock it was built under."""
         for staged in self.staging.iterdir():
             with self.lock_if_free(staged.name.rpartition("~")[0]) as free:
-                if free:
-                    fs.remove_tree(staged)
+                try:
+                    if free:
+                        fs.remove_tree(staged)
+                except OSError as error:
+                    say(f"What a killed ccm left in {staged} can't be cleared yet: {error}")
 
     @property
     def _locks(self) -> Path:

@@ -29,6 +29,7 @@ class Launch:
     """
 
     name: str
+    generation: str
     program: str
     settings: str
     network: Mapping[str, str]
@@ -97,7 +98,7 @@ def _network(launch: Launch) -> str:
     same = " &&\n  ".join(
         f'[ "${{{name}-}}" = {quote(value)} ]' for name, value in launch.network.items()
     )
-    return f'{same} ||\n  ccm_hand_over "$@"\n'
+    return f'{{ {same}; }} ||\n  ccm_hand_over "$@"\n'
 
 
 def _checks(launch: Launch) -> str:
@@ -143,10 +144,10 @@ def _key(launch: Launch) -> str:
             cure = f"its stored key is missing; run: ccm key set {name}"
         case FromCommand(argv):
             command = " ".join(map(quote, argv))
-            read = f"ccm_key=$({command}) || ccm_key=\nccm_key=${{ccm_key%%\n*}}\n"
+            read = f"ccm_key=$(exec {command}) || ccm_key=\nccm_key=${{ccm_key%%\n*}}\n"
             cure = f"the command that prints its key failed; see: ccm key show {name}"
     return f"""
-{read}case $ccm_key,${{1-}} in
+{read}case ${{ccm_key:+key}},${{1-}} in
   ,-h | ,--help) ;;
   ,*) ccm_fail {quote(cure)} 1 ;;
 esac
@@ -177,7 +178,8 @@ IFS=$ccm_ifs
 
 
 def _exports(launch: Launch) -> str:
-    lines = [f"export {name}={quote(value)}" for name, value in launch.environment.items()]
+    values = {**launch.environment, "CCM_GENERATION": launch.generation}
+    lines = [f"export {name}={quote(value)}" for name, value in values.items()]
     if launch.key_variable == KEY_DESCRIPTOR:
         # read once by Claude Code; no tool it starts can find the key in its environment
         lines += [f"export {KEY_DESCRIPTOR}=3", "exec 3<<CCM_KEY", "$ccm_key", "CCM_KEY"]
@@ -186,7 +188,7 @@ def _exports(launch: Launch) -> str:
     if is_loopback(launch.environment.get("ANTHROPIC_BASE_URL", "")):
         # Claude Code would ask a proxy even for this machine
         lines += [
-            f'export {name}="127.0.0.1,localhost${{{name}:+,${name}}}"'
+            f'export {name}="127.0.0.1,localhost,::1${{{name}:+,${name}}}"'
             for name in ("NO_PROXY", "no_proxy")
         ]
     return "\n" + "\n".join(lines) + "\n"
@@ -199,6 +201,8 @@ def _exec(launch: Launch) -> str:
         quote(launch.settings),
         *map(quote, launch.args),
         '"$@"',
+        # some shells close what only `exec 3<` opened before they start a program
+        *(["3<&3"] if launch.key_variable == KEY_DESCRIPTOR else []),
     ]
     return f"\nunset ccm_key ccm_line ccm_ifs ccm_argument ccm_missing\nexec {' '.join(words)}\n"
 

@@ -1,24 +1,29 @@
 """How npm users have their registry configured: `.npmrc` files and `npm_config_*` variables.
 
-Precedence and the binding of credentials to `//host/path/` are npm's own, from its documentation
-"npmrc" and "Config" (docs.npmjs.com, npm 11, 2026).
+Syntax, precedence and the binding of credentials to `//host/path/` are npm's own: its packages ini,
+@npmcli/config and npm-registry-fetch as of npm 11.19, compared with the program itself by
+tests/test_npmrc.py.
 """
 
+import json
+import posixpath
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ccmirror_py.errors import UsageError
 from ccmirror_py.release import SCOPE
 
 # npm's own default: the registry of this domain
 _PUBLIC_DOMAIN = "npmjs.org"
-_PUBLIC_REGISTRY = f"https://registry.{_PUBLIC_DOMAIN}/"
-_REFERENCE = re.compile(r"\$\{([^${}]+)\}")
+PUBLIC_REGISTRY = f"https://registry.{_PUBLIC_DOMAIN}/"
+_REFERENCE = re.compile(r"(\\*)\$\{([^${}]+?)(\?)?\}")
 # A project's .npmrc may send what it expands anywhere, so keys of providers are not expanded.
 _PROVIDER_KEY = re.compile(r"ANTHROPIC_.*|CLAUDE.*|AWS_.*|.*API_KEY")
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,10 @@ class NpmConfig:
     def registry(self) -> str:
         """The registry for Claude Code's packages, with a trailing slash. UsageError when bad."""
         scoped = self.values.get(f"{SCOPE}:registry")
-        url = scoped or self.values.get("registry") or _PUBLIC_REGISTRY
+        url = scoped or self.values.get("registry") or PUBLIC_REGISTRY
         try:
             parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            usable = parts.scheme in _PORTS and parts.hostname and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
@@ -47,14 +52,26 @@ class NpmConfig:
 
     def authorization(self, url: str) -> str | None:
         """The header for `url`, from the setting with the longest `//host/path/` above it."""
-        parts = urlsplit(url)
-        path = f"//{parts.netloc}{parts.path}"
-        while path.count("/") > 2:
-            path = path[: path.rindex("/")]
-            header = self._authorization_at(f"{path}/") or self._authorization_at(path)
-            if header:
-                return header
+        try:
+            place = _place(urlsplit(url))
+        except ValueError:  # a port that is none; asking will say so
+            return None
+        settings = self._bound()
+        while place.count("/") > 2:
+            place = place[: place.rindex("/")]
+            for form in (f"{place}/", place):
+                header = self._authorization_at(settings[form]) if form in settings else None
+                if header:
+                    return header
         return None
+
+    def _bound(self) -> dict[str, str]:
+        """Where credentials are bound to, each with the prefix of its settings as written."""
+        found = {}
+        for prefix in {key.rpartition(":")[0] for key in self.values if key.startswith("//")}:
+            with suppress(ValueError):  # a port that is none
+                found[_place(urlsplit(prefix))] = prefix
+        return found
 
     def _authorization_at(self, prefix: str) -> str | None:
         token = self.values.get(f"{prefix}:_authToken")
@@ -63,43 +80,82 @@ class NpmConfig:
         basic = self.values.get(f"{prefix}:_auth")
         user, password = (self.values.get(f"{prefix}:{key}") for key in ("username", "_password"))
         if not basic and user and password:
-            clear = f"{user}:{b64decode(password).decode(errors='replace')}"
-            basic = b64encode(clear.encode()).decode()
+            try:
+                clear = b64decode(password)
+            except ValueError:
+                raise UsageError(
+                    f"The _password for {prefix} in your .npmrc is not base64.", "Run: npm login"
+                ) from None
+            basic = b64encode(user.encode() + b":" + clear).decode()
         return f"Basic {basic}" if basic else None
 
     def download_url(self, url: str) -> str:
         """npm's `replace-registry-host`: mirrors often repeat the public registry's addresses."""
+        rule = self.values.get("replace-registry-host", "npmjs")
+        host = urlsplit(PUBLIC_REGISTRY).hostname if rule == "npmjs" else rule
         parts, registry = urlsplit(url), urlsplit(self.registry)
-        if parts.netloc != urlsplit(_PUBLIC_REGISTRY).netloc:
+        if rule == "never" or (rule != "always" and parts.hostname != host):
             return url
         return urlunsplit((registry.scheme, registry.netloc, parts.path, parts.query, ""))
 
     def proxy(self, scheme: str) -> str | None:
         names = ("https-proxy", "proxy") if scheme == "https" else ("proxy",)
-        return next((self.values[name] for name in names if self.values.get(name)), None)
+        values = (self.values.get(name) for name in names)
+        return next((value for value in values if value not in (None, "", "null", "false")), None)
+
+
+def _place(parts: SplitResult) -> str:
+    """`//host/path` the way two spellings of one address agree."""
+    port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+    path = posixpath.normpath(parts.path) if parts.path else ""
+    slash = "/" if parts.path.endswith("/") and path != "/" else ""
+    return f"//{parts.hostname or ''}{port}{path}{slash}"
 
 
 def parse_npmrc(text: str, environ: Mapping[str, str], project: bool = False) -> dict[str, str]:
     """Settings of one file; `${VAR}` becomes the variable's value and stays when there is none."""
 
     def expanded(match: re.Match[str]) -> str:
-        name = match[1]
+        backslashes, name, optional = match.groups()
+        if len(backslashes) % 2:
+            return match[0][(len(backslashes) + 1) // 2 :]
         if project and _PROVIDER_KEY.fullmatch(name):
             return match[0]
-        return environ.get(name, match[0])
+        missing = "" if optional else match[0][len(backslashes) :]
+        return backslashes[: len(backslashes) // 2] + environ.get(name, missing)
 
     values = {}
     for raw in text.splitlines():
         line = raw.strip()
-        if not line or line[0] in "#;[":
-            continue
+        if line.startswith("["):
+            break  # what follows belongs to a section, and npm has no settings in sections
         key, separator, value = line.partition("=")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
-        if separator:
-            values[_REFERENCE.sub(expanded, key.strip())] = _REFERENCE.sub(expanded, value)
+        if line and line[0] not in "#;" and separator:
+            key, value = _unquoted(key.strip()), _unquoted(value.strip())
+            values[_REFERENCE.sub(expanded, key)] = _REFERENCE.sub(expanded, value)
     return values
+
+
+def _unquoted(text: str) -> str:
+    """ini's rule: quotes go, an unescaped `;` or `#` begins a comment."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        inner = text[1:-1] if text[0] == "'" else text
+        try:
+            return str(json.loads(inner))
+        except ValueError:
+            return inner
+    plain, escaping = "", False
+    for character in text:
+        if escaping:
+            plain += character if character in "\\;#" else "\\" + character
+            escaping = False
+        elif character in ";#":
+            break
+        elif character == "\\":
+            escaping = True
+        else:
+            plain += character
+    return (plain + ("\\" if escaping else "")).strip()
 
 
 def variables_config(environ: Mapping[str, str]) -> dict[str, str]:
@@ -108,8 +164,9 @@ def variables_config(environ: Mapping[str, str]) -> dict[str, str]:
     for name, value in environ.items():
         if name.lower().startswith("npm_config_") and value:
             key = name[len("npm_config_") :]
-            plain = not key.startswith(("//", "@"))
-            values[key.lower().replace("_", "-") if plain else key] = value
+            if not key.startswith(("//", "@")):
+                key = key[:1].lower() + key[1:].lower().replace("_", "-")
+            values[key] = value
     return values
 
 

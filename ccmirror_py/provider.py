@@ -23,7 +23,7 @@ UNKNOWN_MODEL_WINDOW = 200_000
 and compact too late (measured, 2026-11-22)."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ def parse_provider(text: str) -> Provider:
         auth=Auth(
             style=cast(AuthStyle, auth.choice("style", ("bearer", "x-api-key"))),
             key=cast(KeyRule, auth.choice("key", ("required", "optional", "login"))),
-            variables=tuple(_matching(v, _VARIABLE, "variables") for v in auth.texts("variables")),
+            variables=tuple(_matching(v, VARIABLE, "variables") for v in auth.texts("variables")),
             key_url=_url(auth.take("key_url", str, "")),
         ),
         models={tier: models.take(tier, str) for tier in TIERS if tier in models},
@@ -134,8 +134,10 @@ def _check(provider: Provider) -> None:
     if provider.models and set(provider.models) != set(TIERS):
         missing = ", ".join(sorted(set(TIERS) - set(provider.models)))
         raise ValueError(f"names some models but not all tiers in [models]: {missing} missing")
+    if not provider.name or not all(provider.models.values()):
+        raise ValueError("has an empty name or model")
     for name in provider.environment:
-        _matching(name, _VARIABLE, "[environment]")
+        _matching(name, VARIABLE, "[environment]")
     for model, tokens in provider.windows.items():
         if tokens < 1 or model.endswith("[1m]"):
             raise ValueError(f"has a window for '{model}' that can't be used: {tokens}")

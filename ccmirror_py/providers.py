@@ -1,5 +1,6 @@
 """Where providers are found: bundled with ccm, then the user's own, which win."""
 
+from contextlib import suppress
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -37,7 +38,12 @@ class Providers:
         return provider
 
     def all(self) -> list[Provider]:
-        return [self.get(id_) for id_ in self.ids()]
+        """Every provider whose file is right."""
+        found = []
+        for id_ in self.ids():
+            with suppress(DamagedError):
+                found.append(self.get(id_))
+        return found
 
     def _bundled_ids(self) -> list[str]:
         return [

@@ -22,17 +22,20 @@ class Secret:
 
 
 def parse_secret(text: str) -> Secret:
-    """A key as it was typed, piped or printed; UsageError (without the text) if it can't be one.
+    """A key as it was typed or piped: the first line, without the spaces around it."""
+    return check_secret(text.partition("\n")[0].strip())
 
-    Only the first line counts, as `pass show` and its kind print more; printable ASCII, because a
-    key becomes an HTTP header.
+
+def check_secret(text: str) -> Secret:
+    """A key that goes as it is; UsageError (without the text) if it can't be one.
+
+    Printable ASCII, because a key becomes an HTTP header.
     """
-    first = text.partition("\n")[0].strip()
-    if not first:
+    if not text:
         raise UsageError("The key is empty.", "Copy it again from the provider's page.")
-    if len(first) > LONGEST_KEY or not all("!" <= character <= "~" for character in first):
+    if len(text) > LONGEST_KEY or not all("!" <= character <= "~" for character in text):
         raise UsageError(
             "That is not a key: it has spaces, special characters or no end.",
             "Copy it again from the provider's page.",
         )
-    return Secret(first)
+    return Secret(text)

@@ -17,13 +17,16 @@ class Session:
 
 
 def running_sessions(home: Home) -> list[Session]:
-    """Every process whose program or arguments lie in a generation of a variant."""
+    """Every process whose program or arguments lie in a generation of a variant.
+
+    JavaScript releases overwrite their arguments; they are known by what their launcher exported.
+    """
     root = f"{home.root}/"
     sessions = []
     for pid, words in _processes():
         for word in words:
             parts = word.removeprefix(root).split("/")
-            if word.startswith(root) and len(parts) > 3 and parts[1] == "generations":
+            if word.startswith(root) and len(parts) > 2 and parts[1] == "generations":
                 generation = home.generations(parts[0]) / parts[2]
                 sessions.append(Session(pid, parts[0], generation))
                 break
@@ -43,6 +46,14 @@ def _processes() -> list[tuple[int, list[str]]]:
         if directory.name.isdigit():
             with suppress(OSError):  # it ended, or belongs to somebody else
                 program = str((directory / "exe").readlink())
-                arguments = (directory / "cmdline").read_bytes().decode(errors="replace")
-                found.append((int(directory.name), [program, *arguments.split("\0")]))
+                words = [program, *_words(directory / "cmdline")]
+                if words[1] == "claude":
+                    prefix = "CCM_GENERATION="
+                    environment = _words(directory / "environ")
+                    words += [w.removeprefix(prefix) for w in environment if w.startswith(prefix)]
+                found.append((int(directory.name), words))
     return found
+
+
+def _words(path: Path) -> list[str]:
+    return path.read_bytes().decode(errors="replace").split("\0")

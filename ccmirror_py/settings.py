@@ -42,7 +42,9 @@ _NEUTRAL = {
 _LOGIN = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
 
 
-_OLD_YOLO = "bypassPermissionsModeAccepted"
+# 2.1.112 to 2.1.118 ask Anthropic's own host whether to send metrics, whatever is switched off, and
+# send an x-api-key along. They don't while they remember an answer younger than this (2100-01-01).
+_NO_METRICS = {"enabled": False, "timestamp": 4_102_444_800_000}
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,10 @@ def pinned_settings(
     """What `--settings` carries."""
     login = uses_login(provider, variant.credential)
     network = surroundings.network if login or variant.version < HOST_BLOCKS_NETWORK else {}
+    inherited = variant.choices.inherit
+    neutral = {name: value for name, value in _NEUTRAL.items() if name not in inherited}
     settings: dict[str, object] = {
-        "env": {**_NEUTRAL, **network, **(_LOGIN if login else {}), **variant.environment},
+        "env": {**neutral, **network, **(_LOGIN if login else {}), **variant.environment},
         # "": a project's own helper would be run, and what it prints sent beside or instead
         "apiKeyHelper": "",
         # a claude-cli:// link would open the variant that was started last
@@ -107,11 +111,15 @@ def merged_settings(pinned: Mapping[str, object], users: Mapping[str, object]) -
     return merged
 
 
-def seeded_claude_json(existing: Mapping[str, object], yolo: bool) -> dict[str, object]:
+def seeded_claude_json(existing: Mapping[str, object], variant: Variant) -> dict[str, object]:
     """`.claude.json` that asks nothing at the first start; everything already in it is kept.
 
     Whether a folder is trusted stays the user's decision.
     """
-    # the second is read by 2.1.1 and older only; newer versions move it to their settings
-    answers = {"hasCompletedOnboarding": True, **({_OLD_YOLO: True} if yolo else {})}
-    return {**answers, **existing}
+    seeded: dict[str, object] = {"hasCompletedOnboarding": True}
+    if variant.choices.yolo:
+        # read by 2.1.1 and older only; newer versions move it to their settings
+        seeded["bypassPermissionsModeAccepted"] = True
+    if variant.key_variable is not None:
+        seeded["metricsStatusCache"] = _NO_METRICS
+    return {**seeded, **existing}

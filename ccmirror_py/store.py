@@ -7,6 +7,7 @@ the hash was right, makes it exist.
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,24 +68,33 @@ class Store:
 
         VerificationError when the bytes are wrong; then nothing of them is kept.
         """
-        directory = self.directory(release.key)
-        if self.has(release):
-            return directory
-        lock_name = f".store-{'-'.join(release.key)}"
+        if not self.has(release):
+            with self.held(release, download, say):
+                pass
+        return self.directory(release.key)
+
+    @contextmanager
+    def held(
+        self,
+        release: Release,
+        download: Callable[[Release], Iterator[bytes]],
+        say: Callable[[str], None],
+    ) -> Iterator[Path]:
+        """As `ensure`, and nobody takes the release away within the block."""
+        directory, lock_name = self.directory(release.key), _lock_name(release.key)
         with self._home.lock(lock_name, say):
-            if self.has(release):
-                return directory
-            # without a readable receipt nothing says what these files are
-            fs.remove_tree(directory)
-            fs.ensure_directory(directory.parent)
-            staged = self._home.stage(lock_name)
-            try:
-                self._fill(staged, release, GzipStream(download(release)))
-                fs.rename(staged, directory)
-            except BaseException:
-                fs.remove_tree(staged)
-                raise
-        return directory
+            if not self.has(release):
+                # without a readable receipt nothing says what these files are
+                fs.remove_tree(directory)
+                fs.ensure_directory(directory.parent)
+                staged = self._home.stage(lock_name)
+                try:
+                    self._fill(staged, release, GzipStream(download(release)))
+                    fs.rename(staged, directory)
+                except BaseException:
+                    fs.remove_tree(staged)
+                    raise
+            yield directory
 
     def has(self, release: Release) -> bool:
         try:
@@ -116,13 +126,18 @@ class Store:
             return [error.sentence]
         return file_problems(self.directory(key), receipt.files)
 
-    def remove(self, key: Key, say: Callable[[str], None]) -> None:
-        """Take a release away; variants keep their own links to its bytes."""
-        lock_name = f".store-{'-'.join(key)}"
+    def remove(self, key: Key, is_unused: Callable[[], bool], say: Callable[[str], None]) -> bool:
+        """Take a release away when `is_unused` still says so; variants keep their own links."""
+        lock_name = _lock_name(key)
         with self._home.lock(lock_name, say):
+            if not is_unused():
+                return False
             staged = self._home.stage(lock_name)
-            fs.rename(self.directory(key), staged / "release")
-            fs.remove_tree(staged)
+            try:
+                fs.rename(self.directory(key), staged / "release")
+            finally:
+                fs.remove_tree(staged)
+        return True
 
     def _fill(self, staged: Path, release: Release, stream: GzipStream) -> None:
         files = {
@@ -143,6 +158,10 @@ class Store:
             "files": files,
         }
         fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
+
+
+def _lock_name(key: Key) -> str:
+    return f".store-{'-'.join(key)}"
 
 
 def file_problems(directory: Path, files: dict[str, str]) -> list[str]:

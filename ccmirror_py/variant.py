@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from ccmirror_py.errors import UsageError
-from ccmirror_py.provider import AuthStyle
+from ccmirror_py.provider import VARIABLE, AuthStyle
 from ccmirror_py.version import Spec, Version, parse_spec, parse_version
 
 T = TypeVar("T")
@@ -17,10 +17,11 @@ _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
 }
 # A launcher of such a name could never be started: the shell answers itself.
 _SHELL_WORDS = set(
-    "alias bg break case cd command continue do done echo elif else esac eval exec exit export "
-    "false fc fg fi for function getopts hash help history if in jobs kill let local logout "
-    "printf pwd read readonly return select set shift source suspend test then time times trap "
-    "true type typeset ulimit umask unalias unset until wait while".split()
+    "alias bg bind break builtin caller case cd command compgen complete compopt continue coproc "
+    "declare dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi "
+    "for function getopts hash help history if in jobs kill let local logout mapfile popd printf "
+    "pushd pwd read readarray readonly return select set shift shopt source suspend test then time "
+    "times trap true type typeset ulimit umask unalias unset until wait while".split()
 )
 # argv[0] of these names turns the native program into another tool (measured, 2.1.330).
 _CLAUDE_WORDS = {"claude", "ccm", "rg", "ugrep", "bfs", "node"}
@@ -144,6 +145,7 @@ def from_json(document: object) -> Variant:
     auth_style = record.take_or_none("auth_style", str)
     if auth_style not in (None, "bearer", "x-api-key"):
         raise ValueError("has an unknown auth_style")
+    key_variable = record.take_or_none("key_variable", str)
     try:
         variant = Variant(
             name=check_name(record.take("name", str)),
@@ -152,18 +154,18 @@ def from_json(document: object) -> Variant:
                 base_url=record.take_or_none("base_url", str),
                 auth_style=cast(AuthStyle | None, auth_style),
                 models=record.texts_by_name("models"),
-                context_window=record.take_or_none("context_window", int),
-                env=record.texts_by_name("env"),
+                context_window=record.tokens("context_window"),
+                env=record.variables("env"),
                 args=record.texts("args"),
-                inherit=record.texts("inherit"),
+                inherit=tuple(map(_variable, record.texts("inherit"))),
                 yolo=record.take("yolo", bool),
                 share_claude_md=record.take("share_claude_md", bool),
             ),
             spec=parse_spec(record.take("spec", str)),
             version=parse_version(record.take("version", str)),
             credential=credential_from_json(record.take("credential", dict)),
-            environment=record.texts_by_name("environment"),
-            key_variable=record.take_or_none("key_variable", str),
+            environment=record.variables("environment"),
+            key_variable=None if key_variable is None else _variable(key_variable),
             created=record.take("created", str),
             updated=record.take("updated", str),
         )
@@ -188,15 +190,25 @@ def credential_from_json(document: object) -> Credential:
     record = _Record(document)
     match record.take("from", str):
         case "variable":
-            return FromVariable(record.take("name", str))
+            return FromVariable(_variable(record.take("name", str)))
         case "file":
             return FromFile()
         case "command":
-            return FromCommand(record.texts("argv"))
+            argv = record.texts("argv")
+            if not argv:
+                raise ValueError("has an empty command for the key")
+            return FromCommand(argv)
         case "none":
             return NoKey()
         case other:
             raise ValueError(f"has an unknown credential '{other}'")
+
+
+def _variable(name: str) -> str:
+    """Names of variables stand unquoted in the launcher."""
+    if not VARIABLE.fullmatch(name):
+        raise ValueError(f"has '{name}' for the name of a variable")
+    return name
 
 
 class _Record:
@@ -219,16 +231,36 @@ class _Record:
             not isinstance(value, kind) or (kind is int and isinstance(value, bool))
         ):
             raise ValueError(f"has a '{name}' that is not a {kind.__name__}")
+        if isinstance(value, str):
+            _check_text(name, value)
         return value
+
+    def tokens(self, name: str) -> int | None:
+        number = self.take_or_none(name, int)
+        if number is not None and number < 1:
+            raise ValueError(f"has a '{name}' that is not a number of tokens")
+        return number
 
     def texts(self, name: str) -> tuple[str, ...]:
         values = self.take(name, list)
         if not all(isinstance(value, str) for value in values):
             raise ValueError(f"has a '{name}' that is not a list of texts")
+        for value in values:
+            _check_text(name, value)
         return tuple(values)
 
     def texts_by_name(self, name: str) -> dict[str, str]:
         values = self.take(name, dict)
         if not all(isinstance(k, str) and isinstance(v, str) for k, v in values.items()):
             raise ValueError(f"has a '{name}' that does not map texts to texts")
+        for value in values.values():
+            _check_text(name, value)
         return dict(values)
+
+    def variables(self, name: str) -> dict[str, str]:
+        return {_variable(key): value for key, value in self.texts_by_name(name).items()}
+
+
+def _check_text(name: str, value: str) -> None:
+    if "\0" in value:
+        raise ValueError(f"has a '{name}' that no program could be given")

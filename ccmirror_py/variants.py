@@ -7,7 +7,7 @@ link on PATH) is announced in the journal, which the next command that changes s
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from ccmirror_py.secret import Secret
 from ccmirror_py.variant import Variant, check_name, from_json
 
 KEPT_GENERATIONS = 2
-Verb = Literal["create", "create, keep config", "remove", "remove, keep config"]
+Verb = Literal["create", "create, keep config", "remove", "remove, keep config", "forget keys"]
 """`create, keep config`: the directory already held the config of an earlier variant."""
 
 _OWN_ENTRIES = (
@@ -219,17 +219,27 @@ class Variants:
         self.announce(name, "remove, keep config" if keep_config else "remove")
         self._finish_removal(name, keep_config)
 
-    def recover(self) -> None:
-        """Finish what killed commands announced and clear what they left; itself safe to kill."""
+    def recover(self, say: Callable[[str], None]) -> None:
+        """Finish what killed commands announced and clear what they left; itself safe to kill.
+
+        What can't be finished is told and tried again by the next command; the others go on.
+        """
         if not self._home.journal.is_dir():
             return
-        announced = [n for n in os.listdir(self._home.journal) if n[0] != "."]
-        for name in announced + [name for name in self.names() if self._litter(name)]:
+        announced = {entry.removeprefix(".").removesuffix(".new") for entry in self._announced()}
+        for name in sorted(announced | {name for name in self.names() if self._litter(name)}):
             with self._home.lock_if_free(name) as free:
-                if free:  # otherwise a living command is at work there
+                if not free:
+                    continue  # a living command is at work there
+                try:
                     self._finish(name)
                     self._sweep(name)
-        self._home.sweep_staging()
+                except (OSError, CcmError) as error:
+                    say(f"What a killed ccm left of {name} can't be cleared yet: {error}")
+        self._home.sweep_staging(say)
+
+    def _announced(self) -> list[str]:
+        return os.listdir(self._home.journal)
 
     def _finish(self, name: str) -> None:
         try:
@@ -238,7 +248,10 @@ class Variants:
             return
         except (ValueError, KeyError, TypeError):
             verb = "create, keep config"  # of all verbs the one that takes least away
-        if verb.startswith("create") and self.exists(name):
+        if verb == "forget keys":
+            self.forget_keys(name)
+            self.finished(name)
+        elif verb.startswith("create") and self.exists(name):
             self.link(name)
             self.finished(name)
         else:
@@ -270,16 +283,26 @@ class Variants:
         return removed
 
     def _sweep(self, name: str) -> None:
-        """A generation above the current one is what a killed command left."""
-        for number in self._litter(name):
-            fs.remove_tree(self._home.generation(name, number))
+        for path in self._litter(name):
+            if path.name.isdigit():
+                fs.remove_tree(path)
+            else:
+                fs.remove_file(path)
 
-    def _litter(self, name: str) -> list[int]:
+    def _litter(self, name: str) -> list[Path]:
+        """What a killed command prepared and did not use: successors, and generations to come."""
+        successors = (
+            self._home.directory(name) / ".current.new",
+            self._home.config(name) / "..claude.json.new",
+            self._home.journal / f".{name}.new",
+        )
+        found = [path for path in successors if os.path.lexists(path)]
         try:
             current = self.number(name)
-        except DamagedError:
-            return []  # then any of them may be needed to mend it
-        return [number for number in self._numbers(name) if number > current]
+        except (DamagedError, PermissionError):
+            return found  # any generation may be needed to mend it
+        coming = [number for number in self._numbers(name) if number > current]
+        return found + [self._home.generation(name, number) for number in coming]
 
     def _numbers(self, name: str) -> list[int]:
         try:

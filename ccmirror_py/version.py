@@ -6,10 +6,11 @@ from functools import total_ordering
 
 from ccmirror_py.errors import UsageError
 
-_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z][0-9A-Za-z.-]{0,63}))?")
+_NUMBER = r"(0|[1-9][0-9]{0,8})"
+_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-([0-9A-Za-z][0-9A-Za-z.-]{{0,63}}))?")
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_SERIES = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?\.[x*]")
-_BOUND = re.compile(r"(>=|<=|==|!=|>|<)\s*(\d{1,9}\.\d{1,9}\.\d{1,9})")
+_SERIES = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})?\.[x*]")
+_BOUND = re.compile(rf"(>=|<=|==|!=|>|<) *{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
 
 
 @total_ordering

@@ -33,7 +33,10 @@ def doctor(
         checks += _fixed(context, name)
     checks += operation.examine(context, chosen)
     for name in chosen if launch else []:
-        checks += _launched(context, name)
+        if any(check.subject == name and check.result == "failed" for check in checks):
+            checks.append(Check(name, "launch", "failed", "not started: mend what is above first"))
+        else:
+            checks += _launched(context, name)
     if as_json:
         out_json({"schema": 1, "checks": [vars(check) for check in checks]})
     else:

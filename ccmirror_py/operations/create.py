@@ -1,8 +1,6 @@
 """`ccm create`: from what was asked to a command on PATH."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, fetch
@@ -13,7 +11,6 @@ from ccmirror_py.environment import (
 from ccmirror_py.errors import UsageError
 from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.provider import TIERS, Provider
-from ccmirror_py.settings import seeded_claude_json
 from ccmirror_py.times import now
 from ccmirror_py.variant import Choices, Variant, check_name
 from ccmirror_py.version import Spec
@@ -39,7 +36,7 @@ def create(context: Context, request: CreateRequest) -> Variant:
     fetch(request.key.credential, request.key.secret, context.environ)  # does it work at all?
     context.begin_change()
     release = context.registry.find(request.spec, context.platform)
-    directory = context.installed(release)
+    context.installed(release)  # the long part, without holding the variant
     variant = resolve(
         context,
         Variant(
@@ -58,7 +55,8 @@ def create(context: Context, request: CreateRequest) -> Variant:
     with context.home.lock(request.name, context.say):
         check_free(context, request.name, request.force, request.shadow)
         settings = settings_for(context, variant, provider)
-        _make(context, Next(variant, settings, directory, request.key.secret))
+        with context.held(release) as directory:
+            _make(context, Next(variant, settings, directory, request.key.secret))
     return variant
 
 
@@ -66,22 +64,9 @@ def _make(context: Context, coming: Next) -> None:
     variants, name = context.variants, coming.variant.name
     had_config = context.home.config(name).is_dir()
     variants.announce(name, "create, keep config" if had_config else "create")
-    _seed_config(context, coming.variant)
     publish(context, coming)
     variants.link(name)
     variants.finished(name)
-
-
-def _seed_config(context: Context, variant: Variant) -> None:
-    """Write `.claude.json` so that the first start asks nothing; what is in it stays."""
-    path = context.home.config(variant.name) / ".claude.json"
-    existing = _read_object(path)
-    if existing is None:
-        return  # damaged: Claude Code backs it up and says so
-    seeded = seeded_claude_json(existing, variant.choices.yolo)
-    if seeded != existing:
-        content = json.dumps(seeded, indent=2, ensure_ascii=False)
-        context.variants.seed_config(variant.name, content.encode())
 
 
 def check_choices(provider: Provider, choices: Choices) -> None:
@@ -104,17 +89,8 @@ def check_choices(provider: Provider, choices: Choices) -> None:
 
 
 def check_free(context: Context, name: str, force: bool, shadow: bool) -> None:
-    """UsageError unless the name can be had."""
-    if not (force and context.variants.exists(check_name(name))):
+    """UsageError unless the name can be had. What a killed command left there does not count."""
+    check_name(name)
+    context.variants.recover(context.say)
+    if not (force and context.variants.exists(name)):
         context.variants.check_free(name, "" if shadow else context.environ.get("PATH", ""))
-
-
-def _read_object(path: Path) -> dict[str, object] | None:
-    """A JSON object, empty when there is no file, None when it can't be read."""
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None

@@ -16,6 +16,7 @@ from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import Next, is_stale, launch_of, publish, resolve, settings_for
 from ccmirror_py.operations.update import republish
 from ccmirror_py.release import FIRST_NATIVE
+from ccmirror_py.settings import merged_settings, pinned_network
 from ccmirror_py.variant import FromFile, FromVariable, Variant
 from ccmirror_py.variants import Broken
 
@@ -74,10 +75,26 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
         detail = f"{variant.version} needs Node.js 18 or newer"
         yield Check(name, "node", "failed", detail, f"install it, or: ccm update {name}")
     pinned = _json_check(name, "pinned settings", generation / "settings.json", fix)
-    yield pinned
     if pinned.result == "ok":
+        pinned = _pinned_check(context, variant, generation)
         yield _launcher_check(context, variant, generation)
+    yield pinned
     yield _modes(context, name, generation, fix)
+
+
+def _pinned_check(context: Context, variant: Variant, generation: Path) -> Check:
+    """Whether they pin what they should; how the network is reached may differ between shells."""
+    fix = f"ccm doctor --fix {variant.name}"
+    written = json.loads((generation / "settings.json").read_bytes())
+    try:
+        provider = context.providers.get(variant.choices.provider)
+    except CcmError as error:
+        return Check(variant.name, "pinned settings", "warning", error.sentence, error.hint)
+    wanted = settings_for(context, variant, provider)
+    wanted = merged_settings({"env": pinned_network(written)}, wanted)
+    if written != wanted:
+        return Check(variant.name, "pinned settings", "failed", "are not what ccm would pin", fix)
+    return Check(variant.name, "pinned settings", "ok")
 
 
 def _launcher_check(context: Context, variant: Variant, generation: Path) -> Check:
@@ -161,7 +178,7 @@ def fix(context: Context, name: str) -> None:
     with context.home.lock(name, context.say):
         for path in (context.home.root, context.home.directory(name), context.home.config(name)):
             if path.exists():
-                path.chmod(0o700)
+                fs.make_private(path)
         if isinstance(context.variants.get_or_broken(name), Broken):
             _restore_record(context, name)
         variant = context.variants.get(name)
@@ -195,8 +212,9 @@ def _replace_program(context: Context, variant: Variant) -> None:
     """From the store when the store is right, else downloaded again."""
     release = context.registry.find(variant.version, context.platform)
     if context.store.has(release) and context.store.problems(release.key):
-        context.store.remove(release.key, context.say)
-    directory = context.installed(release)
+        context.store.remove(release.key, lambda: True, context.say)
     provider = context.providers.get(variant.choices.provider)
     settings = settings_for(context, variant, provider)
-    publish(context, Next(variant, settings, directory, context.variants.stored_key(variant.name)))
+    key = context.variants.stored_key(variant.name)
+    with context.held(release) as directory:
+        publish(context, Next(variant, settings, directory, key))

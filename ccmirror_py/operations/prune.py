@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ccmirror_py import fs
@@ -33,12 +34,18 @@ def unused_releases(context: Context) -> list[Key]:
                 "can't be read, so nobody knows what it uses",
                 f"Run: ccm doctor --fix {entry.name}",
             )
-    used = {
-        (str(document["package"]), str(document["version"]))
-        for receipt in context.home.root.glob(f"*/generations/*/native/{RECEIPT}")
-        for document in [json.loads(receipt.read_bytes())]
-    }
+    used = _used_releases(context)
     return [key for key in context.store.installed() if key not in used]
+
+
+def _is_unused(context: Context, key: Key) -> bool:
+    return key not in _used_releases(context)
+
+
+def _used_releases(context: Context) -> set[Key]:
+    receipts = context.home.root.glob(f"*/generations/*/native/{RECEIPT}")
+    documents = [json.loads(receipt.read_bytes()) for receipt in receipts]
+    return {(str(document["package"]), str(document["version"])) for document in documents}
 
 
 def prune(context: Context, dry_run: bool) -> Freed:
@@ -46,17 +53,20 @@ def prune(context: Context, dry_run: bool) -> Freed:
     if not dry_run:
         context.begin_change()
     releases = unused_releases(context)
-    freed = sum(_own_bytes(context.store.directory(key)) for key in releases)
     if dry_run:
-        return Freed(releases, freed)
+        return Freed(releases, sum(_own_bytes(context.store.directory(key)) for key in releases))
     in_use = {session.generation for session in running_sessions(context.home)}
     for name in context.variants.names():
         with context.home.lock(name, context.say):
             context.variants.prune(name, in_use)
+    freed = Freed([], 0)
     for key in releases:
-        context.store.remove(key, context.say)
-    fs.remove_tree(context.home.cache / "settings")
-    return Freed(releases, freed)
+        size = _own_bytes(context.store.directory(key))
+        if context.store.remove(key, partial(_is_unused, context, key), context.say):
+            freed = Freed([*freed.releases, key], freed.bytes + size)
+    if not in_use:
+        fs.remove_tree(context.home.cache / "settings")
+    return freed
 
 
 def verify(context: Context) -> dict[Path, list[str]]:

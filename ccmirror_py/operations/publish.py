@@ -7,7 +7,6 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from ccmirror_py import fs
@@ -25,9 +24,8 @@ from ccmirror_py.provider import Provider
 from ccmirror_py.release import FIRST_NATIVE, program_of
 from ccmirror_py.secret import Secret
 from ccmirror_py.sessions import running_sessions
-from ccmirror_py.settings import Surroundings, pinned_network, pinned_settings
+from ccmirror_py.settings import Surroundings, pinned_network, pinned_settings, seeded_claude_json
 from ccmirror_py.variant import Variant, to_json
-from ccmirror_py.version import Version
 
 START_TIMEOUT = 30.0
 
@@ -51,6 +49,7 @@ def publish(context: Context, coming: Next) -> None:
         fs.clone_tree(coming.release, staged / "native")
         write_generation(context, coming, staged, generation)
         check_start(staged / "native" / program_of(variant.version, context.platform), variant)
+        _seed_config(context, variant)
         context.variants.commit(variant.name, number, staged)
     except BaseException:
         fs.remove_tree(staged)
@@ -87,6 +86,7 @@ def launch_of(
     """What starts `variant` from `generation`, which pins `settings`."""
     return Launch(
         name=variant.name,
+        generation=str(generation),
         program=str(generation / "native" / program_of(variant.version, context.platform)),
         settings=str(generation / "settings.json"),
         network=pinned_network(settings),
@@ -124,18 +124,18 @@ def network(context: Context) -> dict[str, str]:
     return {name: context.environ.get(name, "") for name in NETWORK_NAMES}
 
 
+_STARTED: set[tuple[int, int]] = set()
+"""Device and inode of programs that started in this process: their hard links start as well."""
+
+
 def check_start(program: Path, variant: Variant) -> None:
     """VerificationError unless `program` starts here and is the version it should be.
 
     JavaScript releases are not started: they need the user's Node, which the launcher looks for.
     """
-    if variant.version >= FIRST_NATIVE:
-        _check_start(program, program.stat().st_ino, variant.version)
-
-
-@cache
-def _check_start(program: Path, _inode: int, version: Version) -> None:
-    """Once per program: hard links of it, which `_inode` tells, start alike."""
+    version, state = variant.version, program.stat()
+    if version < FIRST_NATIVE or (state.st_dev, state.st_ino) in _STARTED:
+        return
     scratch = program.parent.parent
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(scratch), "CLAUDE_CONFIG_DIR": str(scratch)}
     hint = "Choose another version with --claude-version."
@@ -159,7 +159,31 @@ def _check_start(program: Path, _inode: int, version: Version) -> None:
         raise VerificationError(
             f"Claude Code {version} does not start on this machine: {said[:200]}", hint
         )
+    _STARTED.add((state.st_dev, state.st_ino))
 
 
 def _json(document: dict[str, object]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _seed_config(context: Context, variant: Variant) -> None:
+    """Write `.claude.json` so that the first start asks nothing; what is in it stays."""
+    path = context.home.config(variant.name) / ".claude.json"
+    existing = _read_object(path)
+    if existing is None:
+        return  # damaged: Claude Code backs it up and says so
+    seeded = seeded_claude_json(existing, variant)
+    if seeded != existing:
+        content = json.dumps(seeded, indent=2, ensure_ascii=False)
+        context.variants.seed_config(variant.name, content.encode())
+
+
+def _read_object(path: Path) -> dict[str, object] | None:
+    """A JSON object, empty when there is no file, None when it can't be read."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

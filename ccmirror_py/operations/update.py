@@ -58,6 +58,8 @@ def _refresh(context: Context, seen: Variant, dry_run: bool) -> Outcome:
     if not dry_run:
         with context.home.lock(name, context.say):
             variant = context.variants.get(name)
+            if not is_stale(context, variant):
+                return Current(name, variant.version)
             provider = context.providers.get(variant.choices.provider)
             republish(context, resolve(context, replace(variant, updated=now()), provider))
     return Refreshed(name, seen.version, dry_run)
@@ -85,16 +87,19 @@ def unpin(context: Context, name: str) -> Variant:
 def _move(context: Context, seen: Variant, spec: Spec, release: Release) -> Outcome:
     """`seen` is the variant for which `spec` was resolved; what another ccm did since counts."""
     name = seen.name
-    directory = context.installed(release)
+    context.installed(release)  # the long part, without holding the variant
     with context.home.lock(name, context.say):
         before = context.variants.get(name)
-        if (before.spec, before.version) != (seen.spec, seen.version) and spec == seen.spec:
+        changed = (before.spec, before.version) != (seen.spec, seen.version)
+        if changed and spec in (seen.spec, before.spec):
             return Current(name, before.version)
         provider = context.providers.get(before.choices.provider)
         after = replace(before, spec=spec, version=release.version, updated=now())
         after = resolve(context, after, provider)
         settings = settings_for(context, after, provider)
-        publish(context, Next(after, settings, directory, context.variants.stored_key(name)))
+        key = context.variants.stored_key(name)
+        with context.held(release) as directory:
+            publish(context, Next(after, settings, directory, key))
     return _outcome(before, release.version)
 
 
