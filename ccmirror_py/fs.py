@@ -1,4 +1,4 @@
-"""The only ways the disk changes.
+"""The only ways the disk changes, and how what ccm wrote is read back.
 
 Every function makes its change durable before it returns: file, then the directory that names it
 (a rename that survives a power cut needs both). Nothing follows a symlink at the last step, and
@@ -7,13 +7,29 @@ nothing replaces a file it was not told to replace. OSError is left to the calle
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 _FICLONE = 0x40049409
 """ioctl that shares a file's blocks until one copy is written (linux/fs.h; btrfs, xfs)."""
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """For reading. OSError for anything but a regular file: a FIFO would be waited for for ever."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return file
+
+
+def read_file(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
 
 
 def make_directory(path: Path) -> None:
@@ -99,9 +115,9 @@ def clone_tree(source: Path, target: Path) -> None:
     sync_directory(target)
 
 
-def make_private(path: Path) -> None:
-    """A directory that only its user can use."""
-    path.chmod(0o700)
+def make_private(path: Path, mode: int = 0o700) -> None:
+    """A directory, or a file with its own mode, that only its user can use."""
+    path.chmod(mode)
 
 
 def remove_file(path: Path) -> None:

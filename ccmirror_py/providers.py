@@ -5,6 +5,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from ccmirror_py import fs
 from ccmirror_py.errors import DamagedError, NotFoundError
 from ccmirror_py.provider import Provider, parse_provider
 
@@ -28,7 +29,7 @@ class Providers:
             raise NotFoundError("provider", id_, ids, "See: ccm providers")
         path = self._own / f"{id_}.toml" if self.is_own(id_) else _bundled() / f"{id_}.toml"
         try:
-            provider = parse_provider(path.read_text())
+            provider = parse_provider(_text(path))
         except (ValueError, OSError) as error:
             raise DamagedError(
                 Path(str(path)), str(error), "The format: docs/providers.md"
@@ -57,3 +58,7 @@ def _bundled() -> Traversable:
     """Inside the installed package; beside it in a checkout, where the build has not copied it."""
     inside = files("ccmirror_py") / "variants"
     return inside if inside.is_dir() else Path(__file__).parents[1] / "variants"
+
+
+def _text(path: Path | Traversable) -> str:
+    return (fs.read_file(path) if isinstance(path, Path) else path.read_bytes()).decode()

@@ -181,7 +181,7 @@ class Registry:
         while True:
             try:
                 with self._transport.get(url, headers) as answer:
-                    body = b""
+                    body = bytearray()
                     for chunk in answer.chunks():
                         body += chunk
                         if len(body) > DOCUMENT_LIMIT:

@@ -106,7 +106,7 @@ class Store:
         """NotFoundError or DamagedError when it can't be had."""
         path = self.directory(key) / RECEIPT
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(fs.read_file(path))
             return Receipt(
                 package=str(document["package"]),
                 version=str(document["version"]),
@@ -170,7 +170,7 @@ def file_problems(directory: Path, files: dict[str, str]) -> list[str]:
     for name, expected in files.items():
         path = directory / name
         try:
-            with path.open("rb") as file:
+            with fs.open_regular(path) as file:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             problems.append(f"{path}: {error.strerror}")

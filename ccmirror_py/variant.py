@@ -97,10 +97,15 @@ class Variant:
         return self.environment.get("ANTHROPIC_BASE_URL")
 
 
+def is_name(text: str) -> bool:
+    """Whether `text` has the form of a name: one part of a path, and the same on every system."""
+    return bool(_NAME.fullmatch(text)) and not text.endswith(".")
+
+
 def check_name(text: str) -> str:
     """`text` when it can be a variant's name everywhere; UsageError says why it can't."""
     hint = "Use 1 to 40 of a-z 0-9 . _ - and begin with a letter or digit: ccm create zai …"
-    if not _NAME.fullmatch(text) or text.endswith("."):
+    if not is_name(text):
         raise UsageError(f"'{text}' can't be the name of a variant.", hint)
     if text.partition(".")[0] in _WINDOWS_DEVICES:
         raise UsageError(f"'{text}' is the name of a device on Windows.", hint)

@@ -16,8 +16,8 @@ from typing import Literal
 from ccmirror_py import fs
 from ccmirror_py.errors import CcmError, DamagedError, NotFoundError, UsageError
 from ccmirror_py.home import Home
-from ccmirror_py.secret import Secret
-from ccmirror_py.variant import Variant, check_name, from_json
+from ccmirror_py.secret import Secret, check_secret
+from ccmirror_py.variant import Variant, check_name, from_json, is_name
 
 KEPT_GENERATIONS = 2
 Verb = Literal["create", "create, keep config", "remove", "remove, keep config", "forget keys"]
@@ -54,7 +54,12 @@ class Variants:
         return [name for name in entries if name[0] != "." and self.exists(name)]
 
     def exists(self, name: str) -> bool:
-        """A directory nobody may look into counts too: it is there, and broken."""
+        """A directory nobody may look into counts too: it is there, and broken.
+
+        What can't be a name is no variant, whatever lies at that path.
+        """
+        if not is_name(name):
+            return False
         try:
             is_own = not self._home.directory(name).is_symlink()
             return is_own and self._home.current(name).is_symlink()
@@ -72,7 +77,7 @@ class Variants:
         path = generation / "variant.json"
         hint = f"Run: ccm doctor --fix {name}"
         try:
-            variant = from_json(json.loads(path.read_bytes()))
+            variant = from_json(json.loads(fs.read_file(path)))
         except FileNotFoundError:
             raise DamagedError(path, "is missing", hint) from None
         except (OSError, ValueError, RecursionError) as error:
@@ -156,11 +161,12 @@ class Variants:
         return (launcher.is_symlink() or launcher.exists()) and not self.owns_launcher(name)
 
     def stored_key(self, name: str, number: int | None = None) -> Secret | None:
-        """The key in a generation (the current one), None when it stores none."""
+        """The key in a generation (the current one), None when none can be read there."""
         generation = self._home.generation(name, number or self.number(name))
         try:
-            return Secret((generation / "credential").read_text().rstrip("\n"))
-        except FileNotFoundError:
+            text = fs.read_file(generation / "credential").decode(errors="replace")
+            return check_secret(text.removesuffix("\n"))
+        except (OSError, UsageError):
             return None
 
     # --- changes; each is called under the lock of its variant ---
@@ -243,7 +249,7 @@ class Variants:
 
     def _finish(self, name: str) -> None:
         try:
-            verb = json.loads((self._home.journal / name).read_bytes())["verb"]
+            verb = json.loads(fs.read_file(self._home.journal / name))["verb"]
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError):

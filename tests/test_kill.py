@@ -471,7 +471,7 @@ SEEDS = {
         Variants, "announce", announced_as_removal, "create in kept config", "kill", "lost sessions"
     ),
     "staging that is never swept": Seed(
-        Home, "sweep_staging", lambda _: None, "update", "kill", "litter: ['.staging/"
+        Home, "sweep_staging", lambda *_: None, "update", "kill", "litter: ['.staging/"
     ),
     "a failure that clears nothing": Seed(
         fs, "remove_tree", lambda _: None, "update", "full", "left in staging"

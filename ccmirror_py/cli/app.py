@@ -1,8 +1,13 @@
 """The tree of commands."""
 
 import typer
+from typer._completion_classes import completion_init
 
 from ccmirror_py.cli import commands_change, commands_check, commands_look
+
+# `add_completion` would also add two options that edit shell start files; this makes only
+# `ccm completion SHELL` and what it prints work
+completion_init()
 
 _HELP = """One isolated Claude Code for each model provider.
 

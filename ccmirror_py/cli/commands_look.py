@@ -48,7 +48,7 @@ def overview(
 def _next_step(context: Context, entries: list[Variant | Broken]) -> str:
     for entry in entries:
         state = render.state_of(context, entry)
-        if "key" in state or "not set" in state:
+        if state.startswith(("no key", "$")):
             return f"Next: ccm key set {entry.name}"
         if state != "ok":
             return f"Next: ccm doctor --fix {entry.name}"
@@ -128,14 +128,18 @@ def env(
             out(f"{key}={value}")
 
 
-def which(name: Name) -> None:
+def which(name: Name, as_json: AsJson = False) -> None:
     """Show the program a variant starts."""
     from ccmirror_py.release import program_of
 
     context = wiring.context()
     variant = context.variants.get(name)
     generation = context.home.generation(name, context.variants.number(name))
-    out(str(generation / "native" / program_of(variant.version, context.platform)))
+    program = str(generation / "native" / program_of(variant.version, context.platform))
+    if as_json:
+        out_json({"schema": 1, "name": name, "program": program})
+    else:
+        out(program)
 
 
 def versions(
@@ -178,22 +182,27 @@ def providers(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     ccm = wiring.context()
-    ids = ccm.providers.ids()
+    found = {id_: _provider_or_error(ccm, id_) for id_ in ccm.providers.ids()}
     if as_json:
-        out_json({"schema": 1, "providers": [_provider_json(ccm.providers.get(i)) for i in ids]})
+        out_json({"schema": 1, "providers": [_provider_json(id_, p) for id_, p in found.items()]})
         return
     rows = []
-    for id_ in ids:
-        try:
-            provider = ccm.providers.get(id_)
-        except CcmError as error:
-            rows.append((id_, "broken", error.sentence))
+    for id_, provider in found.items():
+        if isinstance(provider, CcmError):
+            rows.append((id_, "broken", provider.sentence))
             continue
         own = " (yours)" if ccm.providers.is_own(id_) else ""
         keys = " or ".join(f"${name}" for name in provider.auth.variables)
         needs = {"login": "login", "optional": "no key"}.get(provider.auth.key, keys or "a key")
         rows.append((id_, needs, f"{provider.name}: {provider.description}{own}"))
     out(render.table(("PROVIDER", "NEEDS", ""), rows))
+
+
+def _provider_or_error(context: Context, id_: str) -> Provider | CcmError:
+    try:
+        return context.providers.get(id_)
+    except CcmError as error:
+        return error
 
 
 def provider_show(
@@ -203,7 +212,7 @@ def provider_show(
     """Show one provider: endpoint, key, models, and how sure each fact is."""
     provider = wiring.context().providers.get(id_)
     if as_json:
-        out_json({"schema": 1, "provider": _provider_json(provider)})
+        out_json({"schema": 1, "provider": _provider_json(id_, provider)})
         return
     facts = provider.facts
     lines = [
@@ -225,7 +234,9 @@ def provider_show(
     out("\n".join(f"{name:<16} {value}" for name, value in lines if value))
 
 
-def _provider_json(provider: Provider) -> dict[str, object]:
+def _provider_json(id_: str, provider: Provider | CcmError) -> dict[str, object]:
+    if isinstance(provider, CcmError):
+        return {"id": id_, "error": provider.sentence, "hint": provider.hint}
     facts = provider.facts
     return {
         "id": provider.id,

@@ -7,8 +7,20 @@ from ccmirror_py import __version__
 
 
 def main() -> None:
+    try:
+        try:
+            _answer()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has seen enough (`ccm list | head -1`); nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _answer() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
-        print(f"ccm {__version__}")  # noqa: T201
+        sys.stdout.write(f"ccm {__version__}\n")  # before anything slow is imported
         return
     from ccmirror_py.cli.app import app
     from ccmirror_py.cli.render import error_lines, note
@@ -19,17 +31,11 @@ def main() -> None:
         del sys.argv[1]
     try:
         app(prog_name="ccm")
-    except CcmError as error:
+    except BrokenPipeError:
+        raise
+    except (CcmError, OSError) as caught:
         if debug:
             raise
+        error = DiskError(caught) if isinstance(caught, OSError) else caught
         note(error_lines(error))
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # the reader has seen enough (`ccm list | head -1`); nothing more can be said to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        if debug:
-            raise
-        note(error_lines(DiskError(error)))
-        sys.exit(DiskError.exit_code)

@@ -94,7 +94,8 @@ def ask(question: str, missing: str, hint: str) -> str:
 
 def models(model: str | None, tiers: Mapping[str, str | None]) -> dict[str, str]:
     """`--model` for every tier, then what single tiers say."""
-    chosen = {tier: model for tier in TIERS if model} | {t: m for t, m in tiers.items() if m}
+    chosen = {tier: model for tier in TIERS if model is not None}
+    chosen |= {tier: text for tier, text in tiers.items() if text is not None}
     for text in chosen.values():
         _checked("model", text)
     return chosen

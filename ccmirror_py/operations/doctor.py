@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
 def _pinned_check(context: Context, variant: Variant, generation: Path) -> Check:
     """Whether they pin what they should; how the network is reached may differ between shells."""
     fix = f"ccm doctor --fix {variant.name}"
-    written = json.loads((generation / "settings.json").read_bytes())
+    written = json.loads(fs.read_file(generation / "settings.json"))
     try:
         provider = context.providers.get(variant.choices.provider)
     except CcmError as error:
@@ -99,13 +100,15 @@ def _pinned_check(context: Context, variant: Variant, generation: Path) -> Check
 
 def _launcher_check(context: Context, variant: Variant, generation: Path) -> Check:
     fix = f"ccm doctor --fix {variant.name}"
-    settings = json.loads((generation / "settings.json").read_bytes())
+    settings = json.loads(fs.read_file(generation / "settings.json"))
     try:
-        written = (generation / "launch").read_text()
+        written = fs.read_file(generation / "launch")
     except OSError as error:
         return Check(variant.name, "launcher", "failed", f"{error.filename}: {error.strerror}", fix)
-    if written != render(launch_of(context, variant, generation, settings)):
+    if written != render(launch_of(context, variant, generation, settings)).encode():
         return Check(variant.name, "launcher", "failed", "is not what this ccm would write", fix)
+    if not os.access(generation / "launch", os.X_OK):
+        return Check(variant.name, "launcher", "failed", "can't be executed", fix)
     return Check(variant.name, "launcher", "ok")
 
 
@@ -161,7 +164,7 @@ def _users_files(context: Context, name: str) -> Iterator[Check]:
 
 def _json_check(name: str, what: str, path: Path, hint: str) -> Check:
     try:
-        if not isinstance(json.loads(path.read_bytes()), dict):
+        if not isinstance(json.loads(fs.read_file(path)), dict):
             return Check(name, what, "failed", f"{path} is not a JSON object", hint)
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not valid JSON"
@@ -176,9 +179,7 @@ def fix(context: Context, name: str) -> None:
     """
     context.begin_change()
     with context.home.lock(name, context.say):
-        for path in (context.home.root, context.home.directory(name), context.home.config(name)):
-            if path.exists():
-                fs.make_private(path)
+        _make_private(context, name)
         if isinstance(context.variants.get_or_broken(name), Broken):
             _restore_record(context, name)
         variant = context.variants.get(name)
@@ -189,6 +190,22 @@ def fix(context: Context, name: str) -> None:
             provider = context.providers.get(variant.choices.provider)
             republish(context, resolve(context, variant, provider))
         context.variants.link(name)
+
+
+def _make_private(context: Context, name: str) -> None:
+    current = context.home.current(name)
+    modes = {
+        context.home.root: 0o700,
+        context.home.directory(name): 0o700,
+        context.home.config(name): 0o700,
+        context.home.config(name) / ".credentials.json": 0o600,
+        current: 0o700,
+        current / "launch": 0o700,
+        current / "credential": 0o600,
+    }
+    for path, mode in modes.items():
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) != mode:
+            fs.make_private(path, mode)
 
 
 def _restore_record(context: Context, name: str) -> None:

@@ -57,7 +57,7 @@ def _twin(context: Context, variant: Variant, twin: Path, url: str) -> Launch:
         "ANTHROPIC_CONFIG_DIR": str(twin / "config" / "anthropic"),
         "ANTHROPIC_BASE_URL": url,
     }
-    settings = json.loads((generation / "settings.json").read_bytes())
+    settings = json.loads(fs.read_file(generation / "settings.json"))
     settings["env"] = {**settings["env"], **own}
     if variant.key_variable is None:
         del settings["env"]["ANTHROPIC_AUTH_TOKEN"]  # held empty for a login; the twin has a key

@@ -31,6 +31,7 @@ def set_key(context: Context, name: str, new: NewKey) -> Variant:
 
 def remove_key(context: Context, name: str) -> Variant:
     """The stored key leaves the disk; afterwards the provider's usual variable is looked at."""
+    context.begin_change()
     variant = context.variants.get(name)
     provider = context.providers.get(variant.choices.provider)
     if isinstance(variant.credential, NoKey):

@@ -44,8 +44,19 @@ def _is_unused(context: Context, key: Key) -> bool:
 
 def _used_releases(context: Context) -> set[Key]:
     receipts = context.home.root.glob(f"*/generations/*/native/{RECEIPT}")
-    documents = [json.loads(receipt.read_bytes()) for receipt in receipts]
-    return {(str(document["package"]), str(document["version"])) for document in documents}
+    return {_release_of(receipt) for receipt in receipts}
+
+
+def _release_of(receipt: Path) -> Key:
+    try:
+        document = json.loads(fs.read_file(receipt))
+        return str(document["package"]), str(document["version"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise DamagedError(
+            receipt,
+            "can't be read, so nobody knows what is used",
+            f"Run: ccm doctor --fix {receipt.parents[3].name}",
+        ) from None
 
 
 def prune(context: Context, dry_run: bool) -> Freed:
@@ -90,7 +101,7 @@ def verify(context: Context) -> dict[Path, list[str]]:
 def native_problems(native: Path) -> list[str]:
     """What is wrong with the program of one generation, by its own receipt."""
     try:
-        document = json.loads((native / RECEIPT).read_bytes())
+        document = json.loads(fs.read_file(native / RECEIPT))
         files = {str(name): str(digest) for name, digest in document["files"].items()}
     except FileNotFoundError:
         return [f"{native / RECEIPT} is missing"]

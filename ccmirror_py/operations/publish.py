@@ -113,10 +113,13 @@ def is_stale(context: Context, variant: Variant) -> bool:
     settings = settings_for(context, variant, provider)
     launch = render(launch_of(context, variant, generation, settings))
     try:
-        written = (generation / "settings.json").read_bytes(), (generation / "launch").read_text()
+        written = [fs.read_file(generation / name) for name in ("settings.json", "launch")]
     except OSError:
         return True
-    return written != (_json(settings), launch) or resolve(context, variant, provider) != variant
+    return (
+        written != [_json(settings), launch.encode()]
+        or resolve(context, variant, provider) != variant
+    )
 
 
 def network(context: Context) -> dict[str, str]:
@@ -181,7 +184,7 @@ def _seed_config(context: Context, variant: Variant) -> None:
 def _read_object(path: Path) -> dict[str, object] | None:
     """A JSON object, empty when there is no file, None when it can't be read."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(fs.read_file(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):

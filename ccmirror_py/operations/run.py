@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
-from ccmirror_py.errors import NotFoundError, UsageError
+from ccmirror_py.errors import DamagedError, NotFoundError, UsageError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.publish import check_start, launch_of, network
 from ccmirror_py.release import program_of
@@ -35,7 +35,7 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
     generation = context.home.current(name).resolve()
     version, rest = _split_version(arguments)
     users, rest = _split_settings(rest)
-    pinned = _json_object(str(generation / "settings.json"))
+    pinned = _pinned(name, generation / "settings.json")
     launch = launch_of(context, variant, generation, pinned)
     here = {key: value for key, value in network(context).items() if key in launch.network}
     if version is None and users is None and here == launch.network:
@@ -76,6 +76,16 @@ def _split_settings(arguments: list[str]) -> tuple[str | None, list[str]]:
         else:
             rest.append(argument)
     return value, rest
+
+
+def _pinned(name: str, path: Path) -> Mapping[str, object]:
+    try:
+        document = json.loads(fs.read_file(path))
+    except (OSError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise DamagedError(path, "can't be read", f"Run: ccm doctor --fix {name}")
+    return document
 
 
 def _json_object(value: str) -> Mapping[str, object]:
