@@ -75,7 +75,10 @@ def _printed(argv: tuple[str, ...]) -> Secret:
             argv, stdout=subprocess.PIPE, text=True, check=False, timeout=COMMAND_TIMEOUT
         )
     except FileNotFoundError:
-        raise UsageError(f"There is no command '{argv[0]}' to print the key.", hint) from None
+        raise UsageError(
+            f"There is no command '{argv[0]}' to print the key.",
+            "Install it, or give its whole path.",
+        ) from None
     except (OSError, ValueError, subprocess.TimeoutExpired):
         raise UsageError(f"The command '{argv[0]}' did not print a key.", hint) from None
     if done.returncode:

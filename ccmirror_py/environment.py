@@ -111,6 +111,12 @@ def models_of(provider: Provider, choices: Choices) -> dict[str, str]:
     return {**provider.models, **choices.models}
 
 
+def tiers_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Tier to model id, as a launcher sets them."""
+    first = {tier: variables[0] for tier, variables in _TIER_VARIABLES.items()}
+    return {tier: environment[name] for tier, name in first.items() if name in environment}
+
+
 def context_window(provider: Provider, choices: Choices) -> int:
     """Tokens that fit into the smallest of the models in use."""
     if choices.context_window:

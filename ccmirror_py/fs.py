@@ -32,18 +32,18 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
-def make_directory(path: Path) -> None:
-    """A new directory of the user's own, mode 0700. FileExistsError when it is there."""
-    path.mkdir(mode=0o700)
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """A new directory, the user's alone unless said otherwise. FileExistsError when it is there."""
+    path.mkdir(mode=mode)
     sync_directory(path.parent)
 
 
-def ensure_directory(path: Path) -> None:
-    """`path` and its missing parents, each 0700."""
+def ensure_directory(path: Path, mode: int = 0o700) -> None:
+    """`path` and its missing parents, each with this mode less the umask."""
     if not path.is_dir():
-        ensure_directory(path.parent)
+        ensure_directory(path.parent, mode)
         with suppress(FileExistsError):
-            make_directory(path)
+            make_directory(path, mode)
 
 
 @contextmanager

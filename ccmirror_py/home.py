@@ -111,7 +111,8 @@ class Home:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                say(f"Waiting for another ccm that is working on {name} …")
+                what = name.removeprefix(".store-")
+                say(f"Waiting for another ccm that is working on {what} …")
                 lock.acquire(timeout=timeout)
         except Timeout:
             raise BusyError(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ccmirror_py.errors import CcmError
+from ccmirror_py.variant import Variant
 from ccmirror_py.version import Version
 
 
@@ -37,6 +38,14 @@ class Refreshed:
 class Failed:
     name: str
     error: CcmError
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What a variant was, and what it is again."""
+
+    before: Variant
+    after: Variant
 
 
 Outcome = Current | Updated | Refreshed | Failed

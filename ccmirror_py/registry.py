@@ -123,7 +123,7 @@ class Registry:
                     tags, _ = self.tags_and_versions()
                 if name not in tags:
                     raise NotFoundError(
-                        "dist-tag",
+                        "tag",
                         name,
                         hint=f"{shown(self._config.registry)} has: {', '.join(sorted(tags))}.",
                     ) from None
@@ -133,8 +133,11 @@ class Registry:
                     return self._exact(spec)
                 except NotFoundError:
                     _, versions = self.tags_and_versions()
+                    near = [str(version) for version in _nearest(spec, versions)]
                     raise NotFoundError(
-                        "version of Claude Code", str(spec), map(str, versions[-200:])
+                        "version of Claude Code",
+                        str(spec),
+                        hint=f"Near it: {', '.join(near)}. All: ccm versions --available",
                     ) from None
 
     def _exact(self, version: Version) -> Mapping[str, object]:
@@ -213,6 +216,12 @@ class Registry:
             f"{self._transport.where(url)} can't be used: {error.problem}.",
             "Check the connection, the proxy and `npm ping`, then run the same command again.",
         )
+
+
+def _nearest(wanted: Version, versions: list[Version]) -> list[Version]:
+    """Two below, two above, and the newest; `versions` ascend."""
+    position = sum(1 for version in versions if version < wanted)
+    return sorted({*versions[max(0, position - 2) : position + 2], *versions[-1:]})
 
 
 def _read_answer(path: Path) -> dict[str, str] | None:

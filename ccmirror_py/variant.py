@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from ccmirror_py.errors import UsageError
@@ -97,6 +97,15 @@ class Variant:
         return self.environment.get("ANTHROPIC_BASE_URL")
 
 
+def same_but_key(one: Variant, other: Variant) -> bool:
+    """Whether two records differ in nothing but how the key comes, and when."""
+
+    def plain(variant: Variant) -> Variant:
+        return replace(variant, credential=NoKey(), key_variable=None, environment={}, updated="")
+
+    return plain(one) == plain(other)
+
+
 def is_name(text: str) -> bool:
     """Whether `text` has the form of a name: one part of a path, and the same on every system."""
     return bool(_NAME.fullmatch(text)) and not text.endswith(".")
@@ -110,9 +119,11 @@ def check_name(text: str) -> str:
     if text.partition(".")[0] in _WINDOWS_DEVICES:
         raise UsageError(f"'{text}' is the name of a device on Windows.", hint)
     if text in _CLAUDE_WORDS:
-        raise UsageError(f"'{text}' would hide a program that is needed itself.", hint)
+        other = f"Choose another name, such as {text}-own."
+        raise UsageError(f"'{text}' would hide a program that is needed itself.", other)
     if text in _SHELL_WORDS:
-        raise UsageError(f"'{text}' is a word of the shell and could never be started.", hint)
+        other = f"Choose another name, such as my-{text}."
+        raise UsageError(f"'{text}' is a word of the shell and could never be started.", other)
     return text
 
 

@@ -17,7 +17,7 @@ from ccmirror_py import fs
 from ccmirror_py.errors import CcmError, DamagedError, NotFoundError, UsageError
 from ccmirror_py.home import Home
 from ccmirror_py.secret import Secret, check_secret
-from ccmirror_py.variant import Variant, check_name, from_json, is_name
+from ccmirror_py.variant import Variant, check_name, from_json, is_name, same_but_key
 
 KEPT_GENERATIONS = 2
 Verb = Literal["create", "create, keep config", "remove", "remove, keep config", "forget keys"]
@@ -118,6 +118,15 @@ class Variants:
         current = self.number(name)
         return [number for number in self.all_numbers(name) if number < current]
 
+    def way_back(self, name: str) -> int | None:
+        """The newest earlier generation that is different in more than its key."""
+        current = self.get(name)
+        for number in self.earlier(name):
+            with suppress(CcmError):
+                if not same_but_key(self.read(name, self._home.generation(name, number)), current):
+                    return number
+        return None
+
     def check_free(self, name: str, path: str) -> None:
         """UsageError unless `name` can become a variant.
 
@@ -192,7 +201,7 @@ class Variants:
         ):
             with suppress(FileExistsError):
                 fs.make_link(target, directory / link)
-        fs.ensure_directory(self._home.bin_dir)
+        fs.ensure_directory(self._home.bin_dir, 0o755)  # a place of the user's, not of ccm's
         try:
             fs.make_link(self._home.launcher_target(name), self._home.launcher(name))
         except FileExistsError:
@@ -279,7 +288,7 @@ class Variants:
 
     def prune(self, name: str, in_use: Collection[Path]) -> list[Path]:
         """Remove generations beyond the kept ones; those of running sessions (`in_use`) stay."""
-        kept = {self.number(name), *self.earlier(name)[: KEPT_GENERATIONS - 1]}
+        kept = {self.number(name), *self.earlier(name)[: KEPT_GENERATIONS - 1], self.way_back(name)}
         removed = []
         for number in self.earlier(name):
             generation = self._home.generation(name, number)

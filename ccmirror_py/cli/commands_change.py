@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ccmirror_py.cli import params, render, wiring
-from ccmirror_py.cli.completing import complete_provider, complete_variant
+from ccmirror_py.cli.completing import complete_provider
 from ccmirror_py.cli.options import (
     AsJson,
     DryRun,
@@ -23,7 +23,7 @@ from ccmirror_py.credential import described
 from ccmirror_py.environment import weakness
 from ccmirror_py.errors import UsageError
 from ccmirror_py.outcome import Current, Failed, Outcome
-from ccmirror_py.variant import Choices, NoKey, Variant, check_name
+from ccmirror_py.variant import Choices, FromFile, NoKey, Variant, check_name
 from ccmirror_py.version import parse_spec
 
 
@@ -125,17 +125,23 @@ def create(
     options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
     key = params.decide_key(context, name, data, choices, options)
     request = operation.CreateRequest(name, choices, spec, key, force, shadow)
-    _report_created(context, operation.create(context, request), data.name)
+    had_config = context.variants.has_kept_config(name)
+    _report_created(context, operation.create(context, request), data.name, had_config)
 
 
 def _asked_provider(context: Context, name: str) -> str:
+    """A variant named like a provider is for that provider."""
     ids = context.providers.ids()
+    if name in ids:
+        return name
     if not params.is_interactive():
         raise UsageError("No provider was named.", f"Add --provider with one of: {', '.join(ids)}.")
-    return params.ask(f"Provider ({', '.join(ids)})", "", "") or name
+    return params.ask(f"Provider ({', '.join(ids)})", "", "")
 
 
-def _report_created(context: Context, variant: Variant, provider_name: str) -> None:
+def _report_created(
+    context: Context, variant: Variant, provider_name: str, had_config: bool
+) -> None:
     name = variant.name
     key = "" if isinstance(variant.credential, NoKey) else f", key: {described(variant.credential)}"
     out(f"{name} is ready: Claude Code {variant.version} for {provider_name}{key}.")
@@ -143,8 +149,12 @@ def _report_created(context: Context, variant: Variant, provider_name: str) -> N
     if variant.key_variable is None:
         out("  log in         type /login in it; the login is this variant's own")
     out(f"  look at it     ccm show {name}, ccm doctor {name}")
+    if had_config:
+        out(f"  kept config    {context.home.config(name)} (its sessions are there again)")
     if weakness(variant.version):
         note(weakness(variant.version))
+    if variant.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
+        note("Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox.")
     folder = str(context.home.bin_dir)
     if folder not in context.environ.get("PATH", "").split(os.pathsep):
         note(f"{folder} is not on your PATH yet. Add this to your shell's start file:")
@@ -179,15 +189,19 @@ def update(
     from ccmirror_py.operations import update as operation
 
     context = wiring.context()
-    if all_ == bool(names):
-        raise UsageError("Which variants?", "Name them, or say: ccm update --all")
-    chosen = context.variants.names() if all_ else list(dict.fromkeys(names or ()))
+    chosen = _chosen(context, names, all_, "update")
     spec = parse_spec(claude_version) if claude_version else None
     outcomes = operation.update(context, operation.UpdateRequest(chosen, spec, dry_run))
     _report_outcomes(outcomes, as_json)
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
     if failures:
         raise typer.Exit(failures[0].exit_code if len(outcomes) == 1 else 1)
+
+
+def _chosen(context: Context, names: list[str] | None, all_: bool, command: str) -> list[str]:
+    if all_ == bool(names):
+        raise UsageError("Which variants?", f"Name them, or say: ccm {command} --all")
+    return context.variants.names() if all_ else list(dict.fromkeys(names or ()))
 
 
 def _report_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
@@ -215,7 +229,10 @@ def pin(
     variant = context.variants.get(name)
     if not isinstance(outcome, Current):
         out(render.outcome_line(outcome))
-    out(f"{name} stays at {variant.spec} (now {variant.version}).")
+    if variant.spec == variant.version:
+        out(f"{name} stays at {variant.version}.")
+    else:
+        out(f"{name} stays within {variant.spec} (now {variant.version}); see: ccm update {name}")
     if weakness(variant.version):
         note(weakness(variant.version))
 
@@ -229,18 +246,19 @@ def unpin(name: Name) -> None:
 
 
 def rollback(name: Name) -> None:
-    """Go back to what a variant was before its last change. Needs no network."""
+    """Go back to what a variant was before its last change; again: forward. Needs no network."""
     from ccmirror_py.operations.rollback import rollback as operation
 
     context = wiring.context()
-    out(render.outcome_line(operation(context, name)))
-    variant = context.variants.get(name)
-    if variant.spec != variant.version:
-        note(f"Its rule is {variant.spec}; to keep it where it is now: ccm pin {name}")
+    done = operation(context, name)
+    out(render.rolled_back_lines(done))
+    if done.after.version < done.before.version and done.after.spec != done.after.version:
+        note(f"The next update moves it on again; to keep it where it is: ccm pin {name}")
 
 
 def remove(
-    names: Annotated[list[str], typer.Argument(help="Variants.", autocompletion=complete_variant)],
+    names: Names = None,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Every variant.")] = False,
     keep_config: Annotated[
         bool, typer.Option("--keep-config", help="Keep sessions and settings for a new variant.")
     ] = False,
@@ -251,17 +269,20 @@ def remove(
     from ccmirror_py.operations import remove as operation
 
     context = wiring.context()
-    for name in names:
+    chosen = _chosen(context, names, all_, "remove")
+    for name in chosen:
         paths = operation.what_goes(context, name, keep_config)
         note(f"Removing {name} takes away:\n  " + "\n  ".join(paths))
     if not yes:
         if not params.is_interactive():
             raise UsageError("Nobody is there to agree.", "Add --yes.")
-        typer.confirm("Go on?", abort=True, err=True)
-    for name in names:
+        if not typer.confirm("Go on?", err=True):
+            out("Nothing was removed.")
+            return
+    for name in chosen:
         operation.remove(context, name, keep_config, force)
         left = context.home.directory(name)
-        out(f"{name} is gone." + (f" Kept: {left}" if left.exists() else ""))
+        out(f"{name} is gone." + (f" Kept for a new {name}: {left}" if left.exists() else ""))
 
 
 def key_set(
@@ -274,7 +295,6 @@ def key_set(
     from ccmirror_py.credential import NewKey
     from ccmirror_py.operations import key as operation
     from ccmirror_py.secret import parse_secret
-    from ccmirror_py.variant import FromFile
 
     context = wiring.context()
     provider = context.providers.get(context.variants.get(name).choices.provider)
@@ -290,8 +310,14 @@ def key_remove(name: Name) -> None:
     """Take a stored key off the disk."""
     from ccmirror_py.operations import key as operation
 
-    variant = operation.remove_key(wiring.context(), name)
-    out(f"{name}: key: {described(variant.credential)}.")
+    context = wiring.context()
+    before = context.variants.get(name)
+    after = operation.remove_key(context, name)
+    gone = (
+        "its stored key is gone" if isinstance(before.credential, FromFile) else "no key was stored"
+    )
+    now = described(after.credential)
+    out(f"{name}: {gone}" + ("." if now == "none" else f"; from now on the key comes from {now}."))
 
 
 def prune(dry_run: DryRun = False, as_json: AsJson = False) -> None:

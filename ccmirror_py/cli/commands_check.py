@@ -40,11 +40,10 @@ def doctor(
     if as_json:
         out_json({"schema": 1, "checks": [vars(check) for check in checks]})
     else:
-        rows = [(c.result, c.subject, c.name, c.detail) for c in checks]
-        out(render.table(("RESULT", "OF", "CHECK", ""), rows))
+        out(render.checks_table(checks))
         for check in checks:
             if check.result != "ok" and check.hint:
-                note(f"{check.subject}, {check.name}: {check.hint}")
+                note(f"to mend {check.subject}, {check.name}: {check.hint}")
     if any(check.result == "failed" for check in checks):
         raise typer.Exit(1)
 
@@ -100,6 +99,7 @@ def echo(
         ) from None
     out(server.url)
     note("Answering; a prompt 'run: COMMAND' asks for that command. Ctrl-C ends it.")
+    note(f"A variant for it: ccm create demo --provider echo --base-url {server.url}")
     server.serve_forever()
 
 

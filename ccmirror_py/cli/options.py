@@ -6,9 +6,12 @@ import typer
 
 from ccmirror_py.cli.completing import complete_variant
 
-Name = Annotated[str, typer.Argument(help="A variant.", autocompletion=complete_variant)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A variant.", autocompletion=complete_variant)
+]
 Names = Annotated[
-    list[str] | None, typer.Argument(help="Variants.", autocompletion=complete_variant)
+    list[str] | None,
+    typer.Argument(metavar="NAME…", help="Variants.", autocompletion=complete_variant),
 ]
 KeyVariable = Annotated[
     str | None,

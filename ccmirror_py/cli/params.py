@@ -76,7 +76,11 @@ def asked_key(name: str, provider: Provider) -> str:
 
     if provider.auth.key_url:
         print(f"Get a key: {provider.auth.key_url}", file=sys.stderr)  # noqa: T201
-    return getpass(f"Key of {provider.name} (not shown, stored for you alone): ")
+    try:
+        return getpass(f"Key of {provider.name} (not shown, stored for you alone): ")
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # noqa: T201 (the shell's prompt begins on a line of its own)
+        raise
 
 
 def is_interactive() -> bool:

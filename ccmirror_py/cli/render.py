@@ -4,10 +4,12 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 
+from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
+from ccmirror_py.environment import tiers_of, weakness
 from ccmirror_py.errors import CcmError
-from ccmirror_py.outcome import Current, Failed, Outcome, Refreshed, Updated
+from ccmirror_py.outcome import Current, Failed, Outcome, Refreshed, RolledBack, Updated
 from ccmirror_py.release import program_of
 from ccmirror_py.times import age
 from ccmirror_py.variant import FromFile, FromVariable, Variant, to_json
@@ -15,7 +17,7 @@ from ccmirror_py.variants import Broken
 
 
 def out(text: str) -> None:
-    print(safe(text))  # noqa: T201
+    print(safe(text), flush=True)  # noqa: T201 (a reader may wait for it, as scripts/try does)
 
 
 def note(text: str) -> None:
@@ -40,6 +42,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
+def checks_table(checks: Sequence[Check]) -> str:
+    """Each subject's checks in one line, and those that are more than ok in one of their own."""
+    rows = []
+    for subject in dict.fromkeys(check.subject for check in checks):
+        own = [check for check in checks if check.subject == subject]
+        fine = [check.name for check in own if check.result == "ok"]
+        rows.append(("ok", subject, ", ".join(fine), "")) if fine else None
+        rows += [(c.result, subject, c.name, c.detail) for c in own if c.result != "ok"]
+    return table(("RESULT", "OF", "CHECK", ""), rows)
+
+
 def error_lines(error: CcmError) -> str:
     return f"ccm: {error.sentence}" + (f"\n     {error.hint}" if error.hint else "")
 
@@ -59,7 +72,7 @@ def state_of(context: Context, entry: Variant | Broken) -> str:
             return f"${name} is not set"
         case FromFile() if not (generation / "credential").is_file():
             return f"no key. Run: ccm key set {entry.name}"
-    return "ok"
+    return "ok, but too old to be isolated in full" if weakness(entry.version) else "ok"
 
 
 def variants_table(context: Context, entries: Iterable[Variant | Broken]) -> str:
@@ -98,18 +111,14 @@ def variant_json(context: Context, entry: Variant | Broken) -> dict[str, object]
 
 def shown_variant(context: Context, variant: Variant) -> str:
     choices = variant.choices
-    models = {
-        name: value
-        for name, value in variant.environment.items()
-        if name.endswith("_MODEL") and value
-    }
+    models = tiers_of(variant.environment)
     facts = [
         ("name", variant.name),
         ("provider", choices.provider),
         ("endpoint", variant.base_url or "Anthropic, by Claude Code's own login"),
         ("version", f"{variant.version} (rule: {variant.spec})"),
         ("key", described(variant.credential)),
-        *((name, value) for name, value in models.items()),
+        *((f"  {tier}", model) for tier, model in models.items()),
         ("arguments", " ".join(choices.args)),
         ("yolo", "permission questions are off" if choices.yolo else ""),
         ("inherits", " ".join(choices.inherit)),
@@ -134,6 +143,18 @@ def outcome_line(outcome: Outcome) -> str:
             return f"{name}: failed: {error.sentence}" + (
                 f"\n     {error.hint}" if error.hint else ""
             )
+
+
+def rolled_back_lines(done: RolledBack) -> str:
+    before, after = done.before, done.after
+    lines = [f"{after.name}: {before.version} -> {after.version}"]
+    if before.version == after.version:
+        lines = [f"{after.name}: {after.version} stays, what was changed since is undone"]
+    if before.spec != after.spec:
+        lines.append(f"  rule {before.spec} -> {after.spec}")
+    if before.choices.provider != after.choices.provider:
+        lines.append(f"  provider {before.choices.provider} -> {after.choices.provider}")
+    return "\n".join(lines)
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:

@@ -32,7 +32,11 @@ def examine(context: Context, names: list[str]) -> Iterator[Check]:
             continue
         yield Check(name, "record", "ok", f"{entry.choices.provider}, {entry.version}")
         if weakness(entry.version):
-            yield Check(name, "version", "warning", weakness(entry.version), f"ccm update {name}")
+            newer = f"ccm unpin {name} && ccm update {name}"
+            yield Check(name, "version", "warning", weakness(entry.version), newer)
+        if entry.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
+            detail = "Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox"
+            yield Check(name, "yolo", "warning", detail)
         yield from _files(context, entry)
         yield from _command(context, name)
         yield _key(context, entry)

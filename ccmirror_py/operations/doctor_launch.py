@@ -42,7 +42,8 @@ def launch_checks(context: Context, variant: Variant) -> Iterator[Check]:
     if _WORD not in answer:
         yield Check(name, "launch", "failed", f"no tool call came through: {answer[:300]}", hint)
         return
-    yield Check(name, "launch", "ok", "one prompt, one tool call, one answer")
+    told = "one prompt, one tool call, one answer, against ccm's echo server"
+    yield Check(name, "launch", "ok", told)
     problems = list(_broken_promises(launch, key, received))
     if problems:
         yield Check(name, "isolation", "failed", "; ".join(problems), hint)

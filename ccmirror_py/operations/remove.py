@@ -13,7 +13,8 @@ def what_goes(context: Context, name: str, keep_config: bool) -> list[str]:
     paths = [f"{directory}/ (program, key, settings)"]
     if not keep_config:
         count = sum(1 for _ in context.home.config(name).glob("projects/*/*.jsonl"))
-        paths.append(f"{context.home.config(name)}/ (config and {count} recorded sessions)")
+        plural = "" if count == 1 else "s"
+        paths.append(f"{context.home.config(name)}/ (config and {count} recorded session{plural})")
     if context.variants.owns_launcher(name):
         paths.append(str(context.home.launcher(name)))
     return paths
