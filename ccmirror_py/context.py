@@ -1,5 +1,6 @@
 """What every operation works with, built once per command by `cli.wiring`."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ccmirror_py.errors import VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.providers import Providers
 from ccmirror_py.release import Platform, Release
@@ -51,13 +53,33 @@ class Context:
     def registry(self) -> "Registry":
         return self.connect()
 
+    @property
+    def bin_dir_is_on_path(self) -> bool:
+        """Under any of its names."""
+        folders = self.environ.get("PATH", "").split(os.pathsep)
+        return any(Path(f).resolve() == self.home.bin_dir for f in folders if f)
+
     def begin_change(self) -> None:
         """Before the first change of a command: directories, and what killed commands left."""
         self.home.prepare()
         self.variants.recover(self.say)
 
     def installed(self, release: Release) -> Path:
-        """The directory of `release` in the store, downloaded when it is not there."""
+        """The directory of `release` in the store, downloaded when it is not there.
+
+        VerificationError when it has to be signed and is not.
+        """
+        if release.signed_by is None and not self.store.has(release):
+            if self.environ.get("CCM_REQUIRE_SIGNATURE"):
+                raise VerificationError(
+                    f"The registry sends no signature for Claude Code {release.version}.",
+                    "Use the public npm registry, or unset CCM_REQUIRE_SIGNATURE.",
+                )
+            if self.store.was_ever_signed():
+                self.say(
+                    "This registry sends no signatures, as another one did before: "
+                    "only the integrity it names itself is checked."
+                )
         return self.store.ensure(release, lambda r: self.show(self.registry, r), self.say)
 
     def held(self, release: Release) -> AbstractContextManager[Path]:

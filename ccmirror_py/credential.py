@@ -1,5 +1,6 @@
 """How a variant comes to its key. Nothing here decides to use another vendor's key."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -72,7 +73,12 @@ def _printed(argv: tuple[str, ...]) -> Secret:
     hint = f"Run it yourself to see why: {argv[0]} …"
     try:
         done = subprocess.run(
-            argv, stdout=subprocess.PIPE, text=True, check=False, timeout=COMMAND_TIMEOUT
+            argv,
+            stdin=None if sys.stdin.isatty() else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=COMMAND_TIMEOUT,
         )
     except FileNotFoundError:
         raise UsageError(

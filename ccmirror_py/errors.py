@@ -62,6 +62,15 @@ class DamagedError(CcmError):
         super().__init__(f"{path} {reason}.", hint)
 
 
+class NewerError(CcmError):
+    """A newer ccm wrote it; this one neither reads nor replaces it."""
+
+    exit_code = 7
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was written by a newer ccm.", "Update ccm, then try again.")
+
+
 class DiskError(CcmError):
     """The operating system refused a file operation."""
 

@@ -144,7 +144,16 @@ def _key(launch: Launch) -> str:
             cure = f"its stored key is missing; run: ccm key set {name}"
         case FromCommand(argv):
             command = " ".join(map(quote, argv))
-            read = f"ccm_key=$(exec {command}) || ccm_key=\nccm_key=${{ccm_key%%\n*}}\n"
+            # on a terminal it may ask something; what is piped in is Claude Code's
+            read = f"""\
+if [ -t 0 ]; then
+  ccm_key=$(exec {command}) || ccm_key=
+else
+  ccm_key=$(exec {command} </dev/null) || ccm_key=
+fi
+ccm_key=${{ccm_key%%
+*}}
+"""
             cure = f"the command that prints its key failed; see: ccm key show {name}"
     return f"""
 {read}case ${{ccm_key:+key}},${{1-}} in

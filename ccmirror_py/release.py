@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
+from ccmirror_py.signature import parse_signatures, signer
 from ccmirror_py.version import Version, version_or_none
 
 SCOPE = "@anthropic-ai"
@@ -61,12 +62,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Release:
-    """`package` is the full npm name. The platform is already chosen."""
+    """`package` is the full npm name. The platform is already chosen.
+
+    `signed_by` is the id of npm's key that signed it, None when the registry sent no signature.
+    """
 
     package: str
     version: Version
     url: str
     integrity: Integrity
+    signed_by: str | None = None
 
     @property
     def native(self) -> bool:
@@ -158,7 +163,10 @@ def choose_package(manifest: Mapping[str, object], platform: Platform) -> str:
 
 
 def parse_release(manifest: Mapping[str, object], package: str, version: Version) -> Release:
-    """`manifest` is the registry's document of exactly this package and version."""
+    """`manifest` is the registry's document of exactly this package and version.
+
+    VerificationError also when it is signed and the signature is wrong.
+    """
     if manifest.get("name") != package or manifest.get("version") != str(version):
         raise VerificationError(
             f"Asked for {package} {version}, the registry answered with "
@@ -172,4 +180,6 @@ def parse_release(manifest: Mapping[str, object], package: str, version: Version
             f"The registry's answer about {package} {version} has no download address.",
             "Check the registry settings: `npm config get registry`.",
         )
-    return Release(package, version, url, parse_integrity(dist.get("integrity")))
+    message = f"{package}@{version}:{dist.get('integrity')}"
+    signed_by = signer(message, parse_signatures(dist.get("signatures")))
+    return Release(package, version, url, parse_integrity(dist.get("integrity")), signed_by)

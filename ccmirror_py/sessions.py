@@ -11,29 +11,34 @@ from ccmirror_py.home import Home
 
 @dataclass(frozen=True)
 class Session:
+    """`release` is the directory in the store when its program lies there (`NAME +VERSION`)."""
+
     pid: int
     name: str
     generation: Path
+    release: Path | None = None
 
 
 def running_sessions(home: Home) -> list[Session]:
     """Every process whose program or arguments lie in a generation of a variant.
 
-    JavaScript releases overwrite their arguments; they are known by what their launcher exported.
+    JavaScript releases overwrite their arguments, and `NAME +VERSION` has a program elsewhere; both
+    are known by what their launcher exported.
     """
     root = f"{home.root}/"
     sessions = []
-    for pid, words in _processes():
+    for pid, words in _processes(root):
+        release = next((Path(w).parent for w in words if w.startswith(f"{home.store}/")), None)
         for word in words:
             parts = word.removeprefix(root).split("/")
             if word.startswith(root) and len(parts) > 2 and parts[1] == "generations":
                 generation = home.generations(parts[0]) / parts[2]
-                sessions.append(Session(pid, parts[0], generation))
+                sessions.append(Session(pid, parts[0], generation, release))
                 break
     return sessions
 
 
-def _processes() -> list[tuple[int, list[str]]]:
+def _processes(root: str) -> list[tuple[int, list[str]]]:
     """Pid, and the program's path and arguments, of the processes that can be seen."""
     if sys.platform != "linux":
         listing = subprocess.run(
@@ -47,7 +52,7 @@ def _processes() -> list[tuple[int, list[str]]]:
             with suppress(OSError):  # it ended, or belongs to somebody else
                 program = str((directory / "exe").readlink())
                 words = [program, *_words(directory / "cmdline")]
-                if words[1] == "claude":
+                if words[1] == "claude" or program.startswith(root):
                     prefix = "CCM_GENERATION="
                     environment = _words(directory / "environ")
                     words += [w.removeprefix(prefix) for w in environment if w.startswith(prefix)]

@@ -7,7 +7,7 @@ the hash was right, makes it exist.
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +27,14 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was installed: the archive's integrity, and the sha256 of each file by its path."""
+    """What was installed: the archive's integrity, who signed it (a key's id, or None), and the
+    sha256 of each file by its path.
+    """
 
     package: str
     version: str
     integrity: str
+    signed_by: str | None
     files: dict[str, str]
 
 
@@ -96,6 +99,14 @@ class Store:
                     raise
             yield directory
 
+    def was_ever_signed(self) -> bool:
+        """Whether some installed release came with npm's signature."""
+        for key in self.installed():
+            with suppress(NotFoundError, DamagedError):
+                if self.receipt(key).signed_by:
+                    return True
+        return False
+
     def has(self, release: Release) -> bool:
         try:
             return self.receipt(release.key).integrity == str(release.integrity)
@@ -111,6 +122,7 @@ class Store:
                 package=str(document["package"]),
                 version=str(document["version"]),
                 integrity=str(document["integrity"]),
+                signed_by=document.get("signed_by"),
                 files={str(name): str(value) for name, value in document["files"].items()},
             )
         except FileNotFoundError:
@@ -155,6 +167,7 @@ class Store:
             "package": package,
             "version": version,
             "integrity": str(release.integrity),
+            "signed_by": release.signed_by,
             "files": files,
         }
         fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)

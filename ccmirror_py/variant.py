@@ -97,11 +97,12 @@ class Variant:
         return self.environment.get("ANTHROPIC_BASE_URL")
 
 
-def same_but_key(one: Variant, other: Variant) -> bool:
-    """Whether two records differ in nothing but how the key comes, and when."""
+def same_program(one: Variant, other: Variant) -> bool:
+    """Whether two records start the same: they differ in their key, their rule and their date."""
 
     def plain(variant: Variant) -> Variant:
-        return replace(variant, credential=NoKey(), key_variable=None, environment={}, updated="")
+        keyless = replace(variant, credential=NoKey(), key_variable=None, environment={})
+        return replace(keyless, spec=variant.version, updated="")
 
     return plain(one) == plain(other)
 
@@ -153,11 +154,18 @@ def to_json(variant: Variant) -> dict[str, object]:
     }
 
 
+SCHEMA = 1
+
+
+def is_newer(schema: object) -> bool:
+    return isinstance(schema, int) and schema > SCHEMA
+
+
 def from_json(document: object) -> Variant:
     """The record in `document`; ValueError says what is wrong with it."""
     record = _Record(document)
-    if record.take("schema", int) != 1:
-        raise ValueError("has a schema this ccm does not know; a newer ccm may")
+    if record.take("schema", int) != SCHEMA:
+        raise ValueError("has a schema this ccm does not know")
     auth_style = record.take_or_none("auth_style", str)
     if auth_style not in (None, "bearer", "x-api-key"):
         raise ValueError("has an unknown auth_style")
@@ -278,5 +286,9 @@ class _Record:
 
 
 def _check_text(name: str, value: str) -> None:
-    if "\0" in value:
+    try:
+        usable = b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
         raise ValueError(f"has a '{name}' that no program could be given")

@@ -5,6 +5,7 @@ the rest is prepared before its rename or cleared after it. What touches a secon
 link on PATH) is announced in the journal, which the next command that changes something finishes.
 """
 
+import errno
 import json
 import os
 from collections.abc import Callable, Collection
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from ccmirror_py import fs
-from ccmirror_py.errors import CcmError, DamagedError, NotFoundError, UsageError
+from ccmirror_py.errors import CcmError, DamagedError, NewerError, NotFoundError, UsageError
 from ccmirror_py.home import Home
 from ccmirror_py.secret import Secret, check_secret
-from ccmirror_py.variant import Variant, check_name, from_json, is_name, same_but_key
+from ccmirror_py.variant import Variant, check_name, from_json, is_name, is_newer, same_program
 
 KEPT_GENERATIONS = 2
 Verb = Literal["create", "create, keep config", "remove", "remove, keep config", "forget keys"]
@@ -77,7 +78,10 @@ class Variants:
         path = generation / "variant.json"
         hint = f"Run: ccm doctor --fix {name}"
         try:
-            variant = from_json(json.loads(fs.read_file(path)))
+            document = json.loads(fs.read_file(path))
+            if isinstance(document, dict) and is_newer(document.get("schema")):
+                raise NewerError(path)
+            variant = from_json(document)
         except FileNotFoundError:
             raise DamagedError(path, "is missing", hint) from None
         except (OSError, ValueError, RecursionError) as error:
@@ -95,6 +99,14 @@ class Variants:
             return self.get(name)
         except CcmError as error:
             return Broken(name, error)
+
+    def signed_by(self, name: str) -> str | None:
+        """The key that signed the current program's release; None when unsigned or not known."""
+        try:
+            receipt = json.loads(fs.read_file(self._home.current(name) / "native" / "receipt.json"))
+            return str(receipt["signed_by"]) if receipt["signed_by"] else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
 
     def number(self, name: str) -> int:
         """The current generation, 0 when there is none."""
@@ -119,11 +131,11 @@ class Variants:
         return [number for number in self.all_numbers(name) if number < current]
 
     def way_back(self, name: str) -> int | None:
-        """The newest earlier generation that is different in more than its key."""
+        """The newest earlier generation that is different in more than its key and its rule."""
         current = self.get(name)
         for number in self.earlier(name):
             with suppress(CcmError):
-                if not same_but_key(self.read(name, self._home.generation(name, number)), current):
+                if not same_program(self.read(name, self._home.generation(name, number)), current):
                     return number
         return None
 
@@ -231,7 +243,13 @@ class Variants:
 
     def remove(self, name: str, keep_config: bool) -> None:
         """Take away all that belongs to `name`; every step can be repeated."""
-        self.announce(name, "remove, keep config" if keep_config else "remove")
+        try:
+            self.announce(name, "remove, keep config" if keep_config else "remove")
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # a full disk must not keep anybody from making room; if this is killed, what is left
+            # is a variant without its command, and the same command again ends it
         self._finish_removal(name, keep_config)
 
     def recover(self, say: Callable[[str], None]) -> None:

@@ -22,7 +22,7 @@ FILES = {
 
 LAYERS = {
     "pure": "check environment errors launcher npmrc outcome provider release secret settings "
-    "variant version",
+    "signature variant version",
     "adapter": "archive credential echo fs home host providers registry sessions store times "
     "transport variants",
     "context": "context",
@@ -36,26 +36,11 @@ LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.spl
 ORDER = list(LAYERS)
 
 PURE_IMPORTS = {
-    *(
-        "base64",
-        "binascii",
-        "collections.abc",
-        "contextlib",
-        "dataclasses",
-        "functools",
-        "re",
-        "typing",
-    ),
-    *(
-        "glob",
-        "json",
-        "posixpath",
-        "shlex",
-        "tomllib",
-        "urllib.parse",
-        "packaging.specifiers",
-        "difflib",
-    ),
+    *("base64", "binascii", "collections.abc", "contextlib", "dataclasses", "functools", "re"),
+    *("difflib", "glob", "json", "posixpath", "shlex", "tomllib", "typing", "urllib.parse"),
+    *("packaging.specifiers", "cryptography.exceptions"),
+    *("cryptography.hazmat.primitives.asymmetric.ec", "cryptography.hazmat.primitives.hashes"),
+    "cryptography.hazmat.primitives.serialization",
     "datetime",  # provider: the type of a date in a file
     "pathlib",  # errors: a path in a message
 }

@@ -275,18 +275,24 @@ def test_update_pin_unpin_rollback_and_remove_tell_what_became_of_it(
         ("list --outdated", None),
         ("update e", "e: 2.1.330 -> 2.1.331\n"),
         ("update e", "e: 2.1.331, nothing to do\n"),
-        ("pin e", "e stays at 2.1.331 (now 2.1.331).\n"),
-        ("pin e '<2.1.331'", "e: 2.1.331 -> 2.1.330\ne stays at <2.1.331 (now 2.1.330).\n"),
+        ("pin e", "e stays at 2.1.331.\n"),
+        (
+            "pin e '<2.1.331'",
+            "e: 2.1.331 -> 2.1.330\ne stays within <2.1.331 (now 2.1.330); see: ccm update e\n",
+        ),
         ("update e", "e: 2.1.330, nothing to do\n"),
         ("unpin e", "e follows latest again (now 2.1.330); see: ccm update e\n"),
         ("update --all", "e: 2.1.330 -> 2.1.331\nzai: 2.1.329, nothing to do\n"),
         ("rollback e", "e: 2.1.331 -> 2.1.330\n"),
         ("update zai --claude-version 2.1.x", "zai: 2.1.329 -> 2.1.331\n"),
         ("prune --dry-run", None),
-        ("key remove zai", "zai: key: $ZAI_API_KEY.\n"),
+        (
+            "key remove zai",
+            "zai: its stored key is gone; from now on the key comes from $ZAI_API_KEY.\n",
+        ),
         ("key show zai", "$ZAI_API_KEY\n"),
         ("remove zai --yes", "zai is gone.\n"),
-        ("rm e --yes --keep-config", f"e is gone. Kept: {user.ccm_home / 'e'}\n"),
+        ("rm e --yes --keep-config", f"e is gone. Kept for a new e: {user.ccm_home / 'e'}\n"),
         ("prune", None),
         ("versions", ""),
     ]
@@ -1065,7 +1071,7 @@ def test_doctor_finds_every_damaged_file_and_the_others_work(user: Sandbox, name
     assert code == 1
     assert "failed" in {row[0] for row in rows if row[1] == "zai"}
     assert {row[0] for row in rows if row[1] == "e"} == {"ok"}
-    assert any(line.startswith("zai, ") for line in err)
+    assert any(line.startswith("to mend zai, ") for line in err)
     code, out, err = told(ccm(user, "list"))
     assert (code, len(out.splitlines()), err) == (0, 3, [])
     for line in ("prune --dry-run", "verify") if "receipt" in name or "program" in name else ():
@@ -1097,7 +1103,25 @@ def test_doctor_fix_puts_the_links_and_permissions_back(user: Sandbox) -> None:
     assert (user.ccm_home / "zai" / "config").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("name", ["truncated", "missing", "schema 2", "directory", "fifo"])
+@pytest.mark.parametrize("command", ["doctor --fix e", "create e --provider echo --force"])
+def test_a_record_of_a_newer_ccm_is_neither_read_nor_replaced(user: Sandbox, command: str) -> None:
+    user.must("pin", "e")
+    RECORD_DAMAGE["schema 2"](generation(user, "e") / "variant.json")
+    code, out, err = told(ccm(user, command))
+    assert code != 0
+    assert "was written by a newer ccm" in out + " ".join(err)
+    assert record(user, "e")["schema"] == 2
+
+
+def test_doctor_fix_keeps_the_newest_key_for_the_same_endpoint(user: Sandbox) -> None:
+    user.must("key", "set", "zai", "--api-key-stdin", stdin="sk-the-newest\n")
+    (generation(user, "zai") / "variant.json").write_text("")
+    assert told(ccm(user, "doctor --fix zai"))[0] == 0
+    user.must("pin", "zai", "2.1.x")
+    assert token(user, "zai") == "sk-the-newest"
+
+
+@pytest.mark.parametrize("name", ["truncated", "missing", "directory", "fifo"])
 def test_doctor_fix_goes_back_to_the_newest_record_that_can_be_read(
     user: Sandbox, npm: NpmRegistry, name: str
 ) -> None:
@@ -1164,7 +1188,7 @@ def test_a_broken_file_of_the_users_own_is_told_and_left_alone(
         code, out, err = told(ccm(user, line))
         assert code == 1
         assert f"your {file}" in out
-        assert err == [f"e, your {file}: mend {path}"]
+        assert err == [f"to mend e, your {file}: mend {path}"]
     assert everything(path.parent) == before
 
 
@@ -1231,7 +1255,7 @@ def test_another_ccm_is_waited_for_and_that_is_said(user: Sandbox) -> None:
         assert waiting.stderr.readline() == "Waiting for another ccm that is working on e …\n"
         assert waiting.poll() is None
     out, _ = waiting.communicate(timeout=10)
-    assert (waiting.returncode, out) == (0, "e stays at 2.1.330 (now 2.1.330).\n")
+    assert (waiting.returncode, out) == (0, "e stays at 2.1.330.\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -201,7 +201,7 @@ def test_a_missing_tag_names_the_tags_there_are(npm: NpmRegistry, ccm: Client) -
     with pytest.raises(NotFoundError) as caught:
         ccm.find(Channel("stable"))
     assert (caught.value.sentence, caught.value.hint) == (
-        "There is no dist-tag 'stable'.",
+        "There is no tag 'stable'.",
         f"{npm.url} has: latest, next.",
     )
 
@@ -210,7 +210,7 @@ def test_a_missing_version_suggests_a_near_one(ccm: Client) -> None:
     with pytest.raises(NotFoundError) as caught:
         ccm.find(Version(2, 1, 331))
     assert caught.value.sentence == "There is no version of Claude Code '2.1.331'."
-    assert caught.value.hint == "Did you mean '2.1.330'?"
+    assert caught.value.hint == "Near it: 2.1.329, 2.1.330. All: ccm versions --available"
 
 
 def test_a_range_without_a_version_names_the_newest(ccm: Client) -> None:
@@ -1052,7 +1052,7 @@ def test_cafile_and_node_extra_ca_certs_are_found_where_npm_users_keep_them(
         (tmp_path / ".npmrc").write_text(f"cafile={file}\n")
     else:
         environ["npm_config_cafile" if setting == "variable" else setting] = file
-    assert wiring.registry(environ, tmp_path).find(LATEST, LINUX).version == VERSION
+    assert wiring.registry(environ).find(LATEST, LINUX).version == VERSION
 
 
 def test_the_name_in_a_trusted_certificate_is_still_checked(
@@ -1161,7 +1161,7 @@ def proxy() -> Iterator[Proxy]:
 
 def found_by(environ: Mapping[str, str], home: Path) -> Version:
     """As the command would: with the settings of `environ` and of the .npmrc in `home`."""
-    return wiring.registry({"HOME": str(home), **environ}, home).find(LATEST, LINUX).version
+    return wiring.registry({"HOME": str(home), **environ}).find(LATEST, LINUX).version
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "ALL_PROXY", "npm_config_proxy"])
@@ -1279,3 +1279,18 @@ def test_a_netrc_is_not_read(npm: NpmRegistry, ccm: Client, tmp_path: Path) -> N
         patch.setenv("NETRC", str(netrc))
         ccm.find()
     assert {r.headers.get("authorization") for r in npm.requests} == {None}
+
+
+def test_a_cloned_repository_does_not_say_where_programs_come_from(
+    npm: NpmRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    npm.publish(str(VERSION))
+    (tmp_path / "home" / ".npmrc").write_text(f"registry={npm.url}\n")
+    (tmp_path / "package.json").write_text("{}")
+    (tmp_path / ".npmrc").write_text("registry=http://127.0.0.1:1/${KEY}/\n")
+    monkeypatch.chdir(tmp_path)
+    environ = {"HOME": str(tmp_path / "home"), "KEY": "canary"}
+    assert wiring.registry(environ).find(LATEST, LINUX).version == VERSION
+    config = wiring.npm_config(environ, tmp_path)
+    assert (config.registry, config.project) == ("http://127.0.0.1:1/canary/", True)

@@ -1,9 +1,15 @@
 """npm's signatures, with real published ones kept as data (claude-code 2.1.90 to 2.1.100)."""
 
+import json
+
 import pytest
 
 from ccmirror_py.errors import VerificationError
+from ccmirror_py.release import ROOT_PACKAGE, parse_release
 from ccmirror_py.signature import Signature, parse_signatures, signer
+from ccmirror_py.version import Version
+from tests.conftest import Sandbox
+from tests.npm_registry import NpmRegistry
 
 KEY = "SHA256:DhQ8wR5APBvFHLF/+Tc+AYvPOdTpcIDqOhxsBHRwC7U"
 EXPIRED = "SHA256:jl3bwswu80PjjokCgh0o2w5c2U4LhQAE57gj9cz1kzA"
@@ -86,3 +92,45 @@ def test_signatures_are_read_as_npm_writes_them() -> None:
     for listed in refused:
         with pytest.raises(VerificationError):
             parse_signatures(listed)
+
+
+def manifest(version: str, **dist: object) -> dict[str, object]:
+    integrity, signed = PUBLISHED[version]
+    whole: dict[str, object] = {
+        "integrity": integrity,
+        "tarball": "https://registry.example/x.tgz",
+        "signatures": [{"keyid": KEY, "sig": signed}],
+    }
+    return {"name": ROOT_PACKAGE, "version": version, "dist": {**whole, **dist}}
+
+
+def test_a_release_knows_who_signed_it() -> None:
+    version = Version(2, 1, 98)
+    assert parse_release(manifest("2.1.98"), ROOT_PACKAGE, version).signed_by == KEY
+    unsigned = manifest("2.1.98", signatures=None)
+    assert parse_release(unsigned, ROOT_PACKAGE, version).signed_by is None
+    swapped = manifest("2.1.98", integrity=PUBLISHED["2.1.90"][0])
+    with pytest.raises(VerificationError):
+        parse_release(swapped, ROOT_PACKAGE, version)
+
+
+def test_the_level_is_shown_and_can_be_required(sandbox: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.330")
+    required = {"CCM_REQUIRE_SIGNATURE": "1"}
+    refused = sandbox.ccm("create", "demo", "--provider", "echo", env=required)
+    assert (refused.returncode, "sends no signature" in refused.stderr) == (5, True)
+    sandbox.must("create", "demo", "--provider", "echo")
+    assert "integrity only, no signature" in sandbox.must("show", "demo")
+
+
+def test_what_was_signed_before_is_not_taken_unsigned_in_silence(
+    sandbox: Sandbox, npm: NpmRegistry
+) -> None:
+    npm.publish("2.1.330")
+    sandbox.must("create", "demo", "--provider", "echo")
+    receipt = next((sandbox.ccm_home / ".store").glob("*/*/receipt.json"))
+    signed = {**json.loads(receipt.read_text()), "signed_by": KEY}
+    receipt.unlink()
+    receipt.write_text(json.dumps(signed))
+    npm.publish("2.1.331")
+    assert "sends no signatures" in sandbox.ccm("update", "demo").stderr

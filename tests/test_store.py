@@ -119,6 +119,7 @@ def test_the_program_and_a_receipt_are_all_that_is_kept(shop: Shop) -> None:
         "package": "claude-code-linux-x64",
         "version": "2.1.330",
         "integrity": sri(shop.npm.tarball("2.1.330", "linux-x64")),
+        "signed_by": None,
         "files": {"claude": sha256(RIGHT)},
     }
     assert shop.left() == [
@@ -240,7 +241,7 @@ def test_two_at_once_download_once(shop: Shop) -> None:
     assert len([r for r in shop.npm.requests if r.path.endswith(".tgz")]) == 1
     assert (
         shop.said
-        == ["Waiting for another ccm that is working on .store-claude-code-linux-x64-2.1.330 …"] * 2
+        == ["Waiting for another ccm that is working on claude-code-linux-x64-2.1.330 …"] * 2
     )
     assert shop.store.problems(KEY) == []
 
@@ -432,7 +433,7 @@ def test_a_receipt_is_read_or_said_to_be_missing_or_damaged(shop: Shop) -> None:
         shop.store.receipt(KEY)
     directory = shop.ensure(shop.find())
     assert shop.store.receipt(KEY) == Receipt(
-        *KEY, sri(shop.npm.tarball("2.1.330", "linux-x64")), {"claude": sha256(RIGHT)}
+        *KEY, sri(shop.npm.tarball("2.1.330", "linux-x64")), None, {"claude": sha256(RIGHT)}
     )
     (directory / "receipt.json").chmod(0o600)
     (directory / "receipt.json").write_bytes(b"{")

@@ -115,7 +115,7 @@ def create(
         models=params.models(model, tiers),
         context_window=context_window,
         env=params.pairs(env or []),
-        args=tuple(arg or ()),
+        args=params.arguments(arg or []),
         inherit=params.variable_names(inherit or []),
         yolo=yolo,
         share_claude_md=share_claude_md,
@@ -146,6 +146,7 @@ def _report_created(
     key = "" if isinstance(variant.credential, NoKey) else f", key: {described(variant.credential)}"
     out(f"{name} is ready: Claude Code {variant.version} for {provider_name}{key}.")
     out(f"  run it         {name}")
+    out(f"  checked        {render.authenticity(context, name)}")
     if variant.key_variable is None:
         out("  log in         type /login in it; the login is this variant's own")
     out(f"  look at it     ccm show {name}, ccm doctor {name}")
@@ -156,7 +157,7 @@ def _report_created(
     if variant.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
         note("Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox.")
     folder = str(context.home.bin_dir)
-    if folder not in context.environ.get("PATH", "").split(os.pathsep):
+    if not context.bin_dir_is_on_path:
         note(f"{folder} is not on your PATH yet. Add this to your shell's start file:")
         note(f'  export PATH="{folder}:$PATH"')
 
@@ -277,8 +278,8 @@ def remove(
         if not params.is_interactive():
             raise UsageError("Nobody is there to agree.", "Add --yes.")
         if not typer.confirm("Go on?", err=True):
-            out("Nothing was removed.")
-            return
+            note("Nothing was removed.")
+            raise typer.Exit(1)
     for name in chosen:
         operation.remove(context, name, keep_config, force)
         left = context.home.directory(name)

@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from ccmirror_py.context import Context
@@ -118,6 +119,15 @@ def pairs(texts: list[str]) -> dict[str, str]:
     return values
 
 
+def arguments(texts: list[str]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"--arg {text!r} is not UTF-8.", "Type it again.") from None
+    return tuple(texts)
+
+
 def variable_names(texts: list[str]) -> tuple[str, ...]:
     for text in texts:
         if not text.isidentifier() or not text.isascii():
@@ -151,7 +161,9 @@ def _words(command: str) -> tuple[str, ...]:
         raise UsageError(f"The command for the key can't be read: {error}.") from None
     if not words or any("\0" in word or "\n" in word for word in words):
         raise UsageError("The command for the key is empty.", "Such as: 'pass show zai'")
-    return words
+    # it will be run from other folders than this one
+    program = str(Path(words[0]).absolute()) if "/" in words[0] else words[0]
+    return (program, *words[1:])
 
 
 def _checked(what: str, text: str) -> str:

@@ -25,7 +25,7 @@ def note(text: str) -> None:
 
 
 def out_json(document: object) -> None:
-    print(json.dumps(document, indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(document, indent=2))  # noqa: T201 (ASCII: nothing can move a cursor)
 
 
 def safe(text: str) -> str:
@@ -106,6 +106,7 @@ def variant_json(context: Context, entry: Variant | Broken) -> dict[str, object]
         "launcher": str(launcher),
         "directory": str(context.home.directory(entry.name)),
         "state": state_of(context, entry),
+        "signed_by": context.variants.signed_by(entry.name),
     }
 
 
@@ -117,6 +118,7 @@ def shown_variant(context: Context, variant: Variant) -> str:
         ("provider", choices.provider),
         ("endpoint", variant.base_url or "Anthropic, by Claude Code's own login"),
         ("version", f"{variant.version} (rule: {variant.spec})"),
+        ("checked", authenticity(context, variant.name)),
         ("key", described(variant.credential)),
         *((f"  {tier}", model) for tier, model in models.items()),
         ("arguments", " ".join(choices.args)),
@@ -143,6 +145,12 @@ def outcome_line(outcome: Outcome) -> str:
             return f"{name}: failed: {error.sentence}" + (
                 f"\n     {error.hint}" if error.hint else ""
             )
+
+
+def authenticity(context: Context, name: str) -> str:
+    """How sure it is that the program is what was published."""
+    signed_by = context.variants.signed_by(name)
+    return f"signed by npm ({signed_by})" if signed_by else "integrity only, no signature"
 
 
 def rolled_back_lines(done: RolledBack) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ccmirror_py import fs
+from ccmirror_py.cli.render import note
 from ccmirror_py.context import Context
 from ccmirror_py.errors import UsageError
 from ccmirror_py.home import Home
@@ -31,9 +33,9 @@ def context() -> Context:
         user_home=user_home(environ),
         # -P: a ccmirror_py.py lying in the current directory is not ours
         ccm=(sys.executable, "-P", "-m", "ccmirror_py"),
-        say=lambda text: print(text, file=sys.stderr, flush=True),  # noqa: T201
+        say=note,
         show=shown_download,
-        connect=lambda: registry(environ, Path.cwd()),
+        connect=lambda: registry(environ),
     )
 
 
@@ -47,8 +49,10 @@ def home(environ: Mapping[str, str]) -> Home:
     root = environ.get("CCM_HOME") or user_home(environ) / ".ccm"
     bin_dir = environ.get("CCM_BIN_DIR") or user_home(environ) / ".local" / "bin"
     for name, path in (("CCM_HOME", Path(root)), ("CCM_BIN_DIR", Path(bin_dir))):
-        if not path.is_absolute() or "\n" in str(path):
-            raise UsageError(f"{name} is '{path}'.", "It has to be an absolute path on one line.")
+        if not path.is_absolute() or not str(path).isprintable():
+            raise UsageError(
+                f"{name} is '{path!s}'.", "It has to be an absolute path of printable characters."
+            )
     return Home(Path(root).resolve(), Path(bin_dir).resolve())
 
 
@@ -58,11 +62,13 @@ def user_home(environ: Mapping[str, str]) -> Path:
     return Path(environ["HOME"])
 
 
-def registry(environ: Mapping[str, str], directory: Path) -> "Registry":
+def registry(environ: Mapping[str, str]) -> "Registry":
     from ccmirror_py.registry import Registry
     from ccmirror_py.transport import Network
 
-    config = npm_config(environ, directory)
+    # A project's file would say where the program comes from that gets the user's keys: not of a
+    # repository somebody cloned, unless they say so.
+    config = npm_config(environ, Path.cwd() if environ.get("CCM_PROJECT_NPMRC") else None)
     ca_files = (config.values.get("cafile"), environ.get("NODE_EXTRA_CA_CERTS"))
     return Registry(
         config,
@@ -76,18 +82,20 @@ def registry(environ: Mapping[str, str], directory: Path) -> "Registry":
     )
 
 
-def npm_config(environ: Mapping[str, str], directory: Path) -> "NpmConfig":
-    """As npm in `directory` would see it: environment over project over user over global."""
+def npm_config(environ: Mapping[str, str], directory: Path | None = None) -> "NpmConfig":
+    """As npm sees it in `directory`, or `npm -g`: environment, project, user, global."""
     from ccmirror_py.npmrc import merge, parse_npmrc, variables_config
 
     variables = variables_config(environ)
     user_file = Path(variables.get("userconfig") or user_home(environ) / ".npmrc")
-    project_file = project_directory(directory) / ".npmrc"
     user: dict[str, str] = {}
     for path in (variables.get("globalconfig"), user_file):
         user |= parse_npmrc(_text(Path(path)), environ) if path else {}
-    same = project_file.resolve() == user_file.resolve()
-    project = {} if same else parse_npmrc(_text(project_file), environ, project=True)
+    project = {}
+    if directory:
+        project_file = project_directory(directory) / ".npmrc"
+        if project_file.resolve() != user_file.resolve():
+            project = parse_npmrc(_text(project_file), environ, project=True)
     return merge(user, project, variables)
 
 
@@ -141,6 +149,6 @@ def shown_download(source: "Registry", release: "Release") -> Iterator[bytes]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return fs.read_file(path).decode(errors="replace")
     except OSError:
         return ""

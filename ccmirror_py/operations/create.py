@@ -8,11 +8,12 @@ from ccmirror_py.environment import (
     OWN_NAMES,
     models_of,
 )
-from ccmirror_py.errors import UsageError
+from ccmirror_py.errors import NewerError, UsageError
 from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.provider import TIERS, Provider
 from ccmirror_py.times import now
 from ccmirror_py.variant import Choices, Variant, check_name
+from ccmirror_py.variants import Broken
 from ccmirror_py.version import Spec
 
 
@@ -92,5 +93,9 @@ def check_free(context: Context, name: str, force: bool, shadow: bool) -> None:
     """UsageError unless the name can be had. What a killed command left there does not count."""
     check_name(name)
     context.variants.recover(context.say)
-    if not (force and context.variants.exists(name)):
+    if force and context.variants.exists(name):
+        entry = context.variants.get_or_broken(name)
+        if isinstance(entry, Broken) and isinstance(entry.error, NewerError):
+            raise entry.error
+    else:
         context.variants.check_free(name, "" if shadow else context.environ.get("PATH", ""))

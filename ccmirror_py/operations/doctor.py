@@ -5,18 +5,20 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.environment import weakness
-from ccmirror_py.errors import CcmError, DamagedError
+from ccmirror_py.errors import CcmError, DamagedError, NewerError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import Next, is_stale, launch_of, publish, resolve, settings_for
 from ccmirror_py.operations.update import republish
 from ccmirror_py.release import FIRST_NATIVE
+from ccmirror_py.secret import Secret
 from ccmirror_py.settings import merged_settings, pinned_network
 from ccmirror_py.variant import FromFile, FromVariable, Variant
 from ccmirror_py.variants import Broken
@@ -45,7 +47,7 @@ def examine(context: Context, names: list[str]) -> Iterator[Check]:
 
 def _machine(context: Context) -> Iterator[Check]:
     path = context.environ.get("PATH", "")
-    if str(context.home.bin_dir) in path.split(os.pathsep):
+    if context.bin_dir_is_on_path:
         yield Check("ccm", "PATH", "ok", str(context.home.bin_dir))
     else:
         yield Check(
@@ -75,7 +77,9 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
     if problems:
         yield Check(name, "program", "failed", "; ".join(problems), fix)
     else:
-        yield Check(name, "program", "ok", "every byte as installed")
+        signed_by = context.variants.signed_by(name)
+        detail = f"signed by npm ({signed_by})" if signed_by else "integrity only, no signature"
+        yield Check(name, "program", "ok", f"every byte as installed, {detail}")
     if variant.version < FIRST_NATIVE and not shutil.which("node"):
         detail = f"{variant.version} needs Node.js 18 or newer"
         yield Check(name, "node", "failed", detail, f"install it, or: ccm update {name}")
@@ -184,7 +188,10 @@ def fix(context: Context, name: str) -> None:
     context.begin_change()
     with context.home.lock(name, context.say):
         _make_private(context, name)
-        if isinstance(context.variants.get_or_broken(name), Broken):
+        entry = context.variants.get_or_broken(name)
+        if isinstance(entry, Broken):
+            if isinstance(entry.error, NewerError):
+                raise entry.error
             _restore_record(context, name)
         variant = context.variants.get(name)
         generation = context.home.generation(name, context.variants.number(name))
@@ -213,20 +220,36 @@ def _make_private(context: Context, name: str) -> None:
 
 
 def _restore_record(context: Context, name: str) -> None:
-    """`current` goes back to the newest generation that can be read."""
+    """`current` goes back to the newest generation that can be read, with the newest key for it."""
     for number in context.variants.all_numbers(name):
         generation = context.home.generation(name, number)
         try:
-            context.variants.read(name, generation)
+            variant = context.variants.read(name, generation)
         except CcmError:
             continue
+        key = _newest_key(context, variant)
         fs.replace_link(f"generations/{number}", context.home.current(name))
+        if isinstance(variant.credential, FromFile) and context.variants.stored_key(name) is None:
+            settings = json.loads(fs.read_file(generation / "settings.json"))
+            publish(context, Next(variant, settings, generation / "native", key))
         return
     raise DamagedError(
         context.home.directory(name),
         "has no readable record left",
         f"Make it anew, its config stays: ccm create {name} --provider … --force",
     )
+
+
+def _newest_key(context: Context, variant: Variant) -> Secret | None:
+    """The stored key of the newest generation that talks to the same endpoint."""
+    for number in context.variants.all_numbers(variant.name):
+        generation = context.home.generation(variant.name, number)
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            settings = json.loads(fs.read_file(generation / "settings.json"))
+            key = context.variants.stored_key(variant.name, number)
+            if key and settings["env"]["ANTHROPIC_BASE_URL"] == variant.base_url:
+                return key
+    return None
 
 
 def _replace_program(context: Context, variant: Variant) -> None:

@@ -34,17 +34,15 @@ def unused_releases(context: Context) -> list[Key]:
                 "can't be read, so nobody knows what it uses",
                 f"Run: ccm doctor --fix {entry.name}",
             )
-    used = _used_releases(context)
-    return [key for key in context.store.installed() if key not in used]
+    return [key for key in context.store.installed() if _is_unused(context, key)]
 
 
 def _is_unused(context: Context, key: Key) -> bool:
-    return key not in _used_releases(context)
-
-
-def _used_releases(context: Context) -> set[Key]:
+    """No generation was made from it, and no session runs it where it is."""
     receipts = context.home.root.glob(f"*/generations/*/native/{RECEIPT}")
-    return {_release_of(receipt) for receipt in receipts}
+    running = {session.release for session in running_sessions(context.home)}
+    made = {_release_of(receipt) for receipt in receipts}
+    return key not in made and context.store.directory(key) not in running
 
 
 def _release_of(receipt: Path) -> Key:
