@@ -158,6 +158,7 @@ def test_create_ends_with_how_to_run_it(sandbox: Sandbox, npm: NpmRegistry) -> N
         0,
         "zai is ready: Claude Code 2.1.330 for Z.ai, key: stored (0600).\n"
         "  run it         zai\n"
+        "  checked        integrity only, no signature\n"
         "  look at it     ccm show zai, ccm doctor zai\n",
         [],
     )

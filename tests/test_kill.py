@@ -96,11 +96,12 @@ def much_to_prune(context: Context) -> None:
     omega = CreateRequest("omega", Choices("echo"), parse_spec(UNUSED), NewKey(FromFile()))
     create(context, omega)
     remove(context, "omega", keep_config=False, force=False)
-    first = context.home.generation("alpha", 1)
-    shutil.copytree(first, context.home.root / "held")
     updated("alpha")(context)
-    pin(context, "alpha", parse_spec("2.1.x"))
-    (context.home.root / "held").rename(first)
+    second = context.home.generation("alpha", 2)
+    shutil.copytree(second, context.home.root / "held")
+    for rule in ("2.1.x", "2.x"):
+        pin(context, "alpha", parse_spec(rule))
+    (context.home.root / "held").rename(second)
     fs.make_directory(context.home.cache / "settings")
     fs.write_file(context.home.cache / "settings" / "some.json", b"{}", 0o600)
 

@@ -767,7 +767,7 @@ def test_a_reset_connection_costs_a_few_chunks_and_no_more(
 ) -> None:
     npm.fail(TARBALL, Wire(cut=900_000, reset=True), times=2)
     assert ccm.download(ccm.find()) == big
-    assert len(ccm.pauses) == 2
+    assert len(ccm.pauses) in (1, 2)  # what had come may outrun the reset
 
 
 def test_a_download_may_break_many_times_while_it_gets_on(
