@@ -52,7 +52,7 @@ def _processes(root: str) -> list[tuple[int, list[str]]]:
             with suppress(OSError):  # it ended, or belongs to somebody else
                 program = str((directory / "exe").readlink())
                 words = [program, *_words(directory / "cmdline")]
-                if words[1] == "claude" or program.startswith(root):
+                if words[1] == "claude" or any(word.startswith(root) for word in words):
                     prefix = "CCM_GENERATION="
                     environment = _words(directory / "environ")
                     words += [w.removeprefix(prefix) for w in environment if w.startswith(prefix)]

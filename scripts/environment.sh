@@ -9,12 +9,12 @@ venv() {
   }
   stamp=.venv/.installed-$(cksum <pyproject.toml | tr ' ' -)-$1
   [ -e "$stamp" ] && return
-  "$python" -m venv .venv || {
+  "$python" -m venv .venv >/dev/null 2>&1 || {
     echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2
     exit 1
   }
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".$1" || {
-    echo "The packages could not be installed: look at the lines above (network, proxy, index)." >&2
+  .venv/bin/python -m pip install --disable-pip-version-check -e ".$1" >.venv/pip.log 2>&1 || {
+    echo "The packages could not be installed; is there a network? What pip said: .venv/pip.log" >&2
     exit 1
   }
   : >"$stamp"
