@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.home import Home
+from ccmirror_py.journal import Journal
 from ccmirror_py.providers import Providers
 from ccmirror_py.release import Platform, Release
 from ccmirror_py.store import Store
@@ -42,6 +43,10 @@ class Context:
         return Variants(self.home)
 
     @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.home, self.variants)
+
+    @cached_property
     def store(self) -> Store:
         return Store(self.home, self.platform)
 
@@ -62,7 +67,7 @@ class Context:
     def begin_change(self) -> None:
         """Before the first change of a command: directories, and what killed commands left."""
         self.home.prepare()
-        self.variants.recover(self.say)
+        self.journal.recover(self.say)
 
     def installed(self, release: Release) -> Path:
         """The directory of `release` in the store, downloaded when it is not there.

@@ -5,14 +5,12 @@ the rest is prepared before its rename or cleared after it. What touches a secon
 link on PATH) is announced in the journal, which the next command that changes something finishes.
 """
 
-import errno
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from ccmirror_py import fs
 from ccmirror_py.errors import CcmError, DamagedError, NewerError, NotFoundError, UsageError
@@ -21,17 +19,6 @@ from ccmirror_py.secret import Secret, check_secret
 from ccmirror_py.variant import Variant, check_name, from_json, is_name, is_newer, same_program
 
 KEPT_GENERATIONS = 2
-Verb = Literal["create", "create, keep config", "remove", "remove, keep config", "forget keys"]
-"""`create, keep config`: the directory already held the config of an earlier variant."""
-
-_OWN_ENTRIES = (
-    "current",
-    ".current.new",
-    "native",
-    "variant.json",
-    "credential",
-    ".credential.new",
-)
 
 
 @dataclass(frozen=True)
@@ -125,6 +112,14 @@ class Variants:
         """Every generation there is, newest first."""
         return sorted(self._numbers(name), reverse=True)
 
+    def abandoned(self, name: str) -> list[Path]:
+        """Generations above the current one: a killed command built them and never switched."""
+        try:
+            current = self.number(name)
+        except (DamagedError, PermissionError):
+            return []  # any of them may be needed to mend it
+        return [self._home.generation(name, n) for n in self.all_numbers(name) if n > current]
+
     def earlier(self, name: str) -> list[int]:
         """Generations below the current one that are still there, newest first."""
         current = self.number(name)
@@ -194,7 +189,8 @@ class Variants:
 
     def stage(self, name: str) -> tuple[int, Path]:
         """The number of the next generation, and an empty directory to build it in."""
-        self._sweep(name)
+        for abandoned in self.abandoned(name):
+            fs.remove_tree(abandoned)
         return self.number(name) + 1, self._home.stage(name)
 
     def commit(self, name: str, number: int, staged: Path) -> None:
@@ -233,77 +229,6 @@ class Variants:
         fs.ensure_directory(self._home.config(name))
         fs.replace_file(self._home.config(name) / ".claude.json", content, 0o600)
 
-    def announce(self, name: str, verb: Verb) -> None:
-        """From now on the next command finishes what this one may not."""
-        content = json.dumps({"name": name, "verb": verb}).encode()
-        fs.replace_file(self._home.journal / name, content, 0o600)
-
-    def finished(self, name: str) -> None:
-        fs.remove_file(self._home.journal / name)
-
-    def remove(self, name: str, keep_config: bool) -> None:
-        """Take away all that belongs to `name`; every step can be repeated."""
-        try:
-            self.announce(name, "remove, keep config" if keep_config else "remove")
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            # a full disk must not keep anybody from making room; if this is killed, what is left
-            # is a variant without its command, and the same command again ends it
-        self._finish_removal(name, keep_config)
-
-    def recover(self, say: Callable[[str], None]) -> None:
-        """Finish what killed commands announced and clear what they left; itself safe to kill.
-
-        What can't be finished is told and tried again by the next command; the others go on.
-        """
-        if not self._home.journal.is_dir():
-            return
-        announced = {entry.removeprefix(".").removesuffix(".new") for entry in self._announced()}
-        for name in sorted(announced | {name for name in self.names() if self._litter(name)}):
-            with self._home.lock_if_free(name) as free:
-                if not free:
-                    continue  # a living command is at work there
-                try:
-                    self._finish(name)
-                    self._sweep(name)
-                except (OSError, CcmError) as error:
-                    say(f"What a killed ccm left of {name} can't be cleared yet: {error}")
-        self._home.sweep_staging(say)
-
-    def _announced(self) -> list[str]:
-        return os.listdir(self._home.journal)
-
-    def _finish(self, name: str) -> None:
-        try:
-            verb = json.loads(fs.read_file(self._home.journal / name))["verb"]
-        except FileNotFoundError:
-            return
-        except (ValueError, KeyError, TypeError):
-            verb = "create, keep config"  # of all verbs the one that takes least away
-        if verb == "forget keys":
-            self.forget_keys(name)
-            self.finished(name)
-        elif verb.startswith("create") and self.exists(name):
-            self.link(name)
-            self.finished(name)
-        else:
-            self._finish_removal(name, keep_config=verb.endswith("keep config"))
-
-    def _finish_removal(self, name: str, keep_config: bool) -> None:
-        """Only what ccm and Claude Code made is removed; a directory with more in it stays."""
-        directory = self._home.directory(name)
-        if self.owns_launcher(name):
-            fs.remove_file(self._home.launcher(name))
-        for entry in _OWN_ENTRIES:
-            fs.remove_file(directory / entry)
-        fs.remove_tree(self._home.generations(name))
-        if not keep_config:
-            fs.remove_tree(self._home.config(name))
-        if directory.is_dir() and not any(directory.iterdir()):
-            fs.remove_tree(directory)
-        self.finished(name)
-
     def prune(self, name: str, in_use: Collection[Path]) -> list[Path]:
         """Remove generations beyond the kept ones; those of running sessions (`in_use`) stay."""
         kept = {self.number(name), *self.earlier(name)[: KEPT_GENERATIONS - 1], self.way_back(name)}
@@ -314,28 +239,6 @@ class Variants:
                 fs.remove_tree(generation)
                 removed.append(generation)
         return removed
-
-    def _sweep(self, name: str) -> None:
-        for path in self._litter(name):
-            if path.name.isdigit():
-                fs.remove_tree(path)
-            else:
-                fs.remove_file(path)
-
-    def _litter(self, name: str) -> list[Path]:
-        """What a killed command prepared and did not use: successors, and generations to come."""
-        successors = (
-            self._home.directory(name) / ".current.new",
-            self._home.config(name) / "..claude.json.new",
-            self._home.journal / f".{name}.new",
-        )
-        found = [path for path in successors if os.path.lexists(path)]
-        try:
-            current = self.number(name)
-        except (DamagedError, PermissionError):
-            return found  # any generation may be needed to mend it
-        coming = [number for number in self._numbers(name) if number > current]
-        return found + [self._home.generation(name, number) for number in coming]
 
     def _numbers(self, name: str) -> list[int]:
         try:

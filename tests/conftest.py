@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,9 @@ from filelock import FileLock
 
 from ccmirror_py.echo import EchoServer
 from tests.npm_registry import NpmRegistry
+
+# Started in the background, a shell has us ignore Ctrl-C, and every program we start after us.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CHECKOUT = Path(__file__).parents[1]
 CCM = Path(sys.executable).parent / "ccm"

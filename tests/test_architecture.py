@@ -23,8 +23,8 @@ FILES = {
 LAYERS = {
     "pure": "check environment errors launcher npmrc outcome provider release secret settings "
     "signature variant version",
-    "adapter": "archive credential echo fs home host providers registry sessions store times "
-    "transport variants",
+    "adapter": "archive credential echo fs home host journal providers registry sessions store "
+    "times transport variants",
     "context": "context",
     "operation": "operations.create operations.doctor operations.doctor_launch operations.key "
     "operations.prune operations.publish operations.remove operations.rollback operations.run "

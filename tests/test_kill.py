@@ -22,6 +22,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey
 from ccmirror_py.errors import CcmError, NotFoundError, UsageError
 from ccmirror_py.home import Home
+from ccmirror_py.journal import Journal, Verb
 from ccmirror_py.npmrc import NpmConfig
 from ccmirror_py.operations.create import CreateRequest, create
 from ccmirror_py.operations.key import remove_key, set_key
@@ -34,7 +35,7 @@ from ccmirror_py.registry import Registry
 from ccmirror_py.secret import Secret
 from ccmirror_py.transport import Network
 from ccmirror_py.variant import Choices, FromFile
-from ccmirror_py.variants import Variants, Verb
+from ccmirror_py.variants import Variants
 from ccmirror_py.version import LATEST, parse_spec
 from tests.npm_registry import NpmRegistry
 from tests.steps import Ended, Fault, in_child, litter
@@ -439,14 +440,14 @@ def unlink_then_link(target: str, link: Path) -> None:
     link.symlink_to(target)
 
 
-def no_announcement(variants: Variants, name: str, verb: Verb) -> None:
+def no_announcement(journal: Journal, name: str, verb: Verb) -> None:
     pass
 
 
 def announced_as_removal(
-    variants: Variants, name: str, verb: Verb, announce: Callable[..., None] = Variants.announce
+    journal: Journal, name: str, verb: Verb, announce: Callable[..., None] = Journal.announce
 ) -> None:
-    announce(variants, name, "remove")
+    announce(journal, name, "remove")
 
 
 @dataclass(frozen=True)
@@ -466,10 +467,10 @@ SEEDS = {
         fs, "replace_link", unlink_then_link, "update", "kill", "is neither old nor new"
     ),
     "create without a journal": Seed(
-        Variants, "announce", no_announcement, "create", "kill", "litter: ['gamma'"
+        Journal, "announce", no_announcement, "create", "kill", "litter: ['gamma'"
     ),
     "a journal that says remove": Seed(
-        Variants, "announce", announced_as_removal, "create in kept config", "kill", "lost sessions"
+        Journal, "announce", announced_as_removal, "create in kept config", "kill", "lost sessions"
     ),
     "staging that is never swept": Seed(
         Home, "sweep_staging", lambda *_: None, "update", "kill", "litter: ['.staging/"

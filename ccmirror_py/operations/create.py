@@ -64,10 +64,10 @@ def create(context: Context, request: CreateRequest) -> Variant:
 def _make(context: Context, coming: Next) -> None:
     variants, name = context.variants, coming.variant.name
     had_config = context.home.config(name).is_dir()
-    variants.announce(name, "create, keep config" if had_config else "create")
+    context.journal.announce(name, "create, keep config" if had_config else "create")
     publish(context, coming)
     variants.link(name)
-    variants.finished(name)
+    context.journal.finished(name)
 
 
 def check_choices(provider: Provider, choices: Choices) -> None:
@@ -92,7 +92,7 @@ def check_choices(provider: Provider, choices: Choices) -> None:
 def check_free(context: Context, name: str, force: bool, shadow: bool) -> None:
     """UsageError unless the name can be had. What a killed command left there does not count."""
     check_name(name)
-    context.variants.recover(context.say)
+    context.journal.recover(context.say)
     if force and context.variants.exists(name):
         entry = context.variants.get_or_broken(name)
         if isinstance(entry, Broken) and isinstance(entry.error, NewerError):

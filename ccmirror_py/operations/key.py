@@ -22,10 +22,10 @@ def set_key(context: Context, name: str, new: NewKey) -> Variant:
         after = resolve(context, after, provider)
         native = context.home.current(name).resolve() / "native"
         settings = settings_for(context, after, provider)
-        context.variants.announce(name, "forget keys")
+        context.journal.announce(name, "forget keys")
         publish(context, Next(after, settings, native, new.secret))
         context.variants.forget_keys(name)
-        context.variants.finished(name)
+        context.journal.finished(name)
     return after
 
 

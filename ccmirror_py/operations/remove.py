@@ -32,4 +32,4 @@ def remove(context: Context, name: str, keep_config: bool, force: bool) -> None:
                 f"'{name}' is running (process {', '.join(pids)}).",
                 "End it first, or take its files away all the same with --force.",
             )
-        context.variants.remove(name, keep_config)
+        context.journal.remove(name, keep_config)
