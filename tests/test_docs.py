@@ -89,7 +89,10 @@ def test_the_smallest_provider_file_of_the_docs_is_right(
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for document in (*DOCUMENTS, "docs/design.md", "CHANGELOG.md"):
+    for document in (*DOCUMENTS, "docs/design.md", "CHANGELOG.md", "SECURITY.md"):
+        text = (CHECKOUT / document).read_text()
+        for named in re.findall(r"`((?:tests|scripts|docs|ccmirror_py)/[a-z_./]+)`", text):
+            assert (CHECKOUT / named).exists(), f"{document}: {named}"
         path = CHECKOUT / document
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
             assert (path.parent / target).exists(), f"{document}: {target}"
