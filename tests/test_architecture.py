@@ -30,6 +30,7 @@ LAYERS = {
     "operations.prune operations.publish operations.remove operations.rollback operations.run "
     "operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
+    "cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.render cli.wiring",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}

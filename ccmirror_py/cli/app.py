@@ -3,7 +3,7 @@
 import typer
 from typer._completion_classes import completion_init
 
-from ccmirror_py.cli import commands_change, commands_check, commands_look
+from ccmirror_py.cli import commands_change, commands_check, commands_look, commands_versions
 
 # `add_completion` would also add two options that edit shell start files; this makes only
 # `ccm completion SHELL` and what it prints work
@@ -44,10 +44,10 @@ app.command("list")(commands_look.list_)
 app.command("ls", hidden=True)(commands_look.list_)
 app.command("show")(commands_look.show)
 app.command("run", context_settings=_PASS_ON)(commands_change.run)
-app.command("update")(commands_change.update)
-app.command("pin")(commands_change.pin)
-app.command("unpin")(commands_change.unpin)
-app.command("rollback")(commands_change.rollback)
+app.command("update")(commands_versions.update)
+app.command("pin")(commands_versions.pin)
+app.command("unpin")(commands_versions.unpin)
+app.command("rollback")(commands_versions.rollback)
 app.command("remove")(commands_change.remove)
 app.command("rm", hidden=True)(commands_change.remove)
 app.add_typer(key, name="key")

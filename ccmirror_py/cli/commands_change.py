@@ -22,7 +22,6 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import described
 from ccmirror_py.environment import weakness
 from ccmirror_py.errors import UsageError
-from ccmirror_py.outcome import Current, Failed, Outcome
 from ccmirror_py.variant import Choices, FromFile, NoKey, Variant, check_name
 from ccmirror_py.version import parse_spec
 
@@ -177,86 +176,6 @@ def run(
     operation.run(operation.command_for(wiring.context(), name, arguments))
 
 
-def update(
-    names: Names = None,
-    all_: Annotated[bool, typer.Option("--all", "-a", help="Every variant.")] = False,
-    claude_version: Annotated[
-        str | None, typer.Option(metavar="RULE", help="From now on by this rule.")
-    ] = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Bring variants to the newest version their rules allow."""
-    from ccmirror_py.operations import update as operation
-
-    context = wiring.context()
-    chosen = _chosen(context, names, all_, "update")
-    spec = parse_spec(claude_version) if claude_version else None
-    outcomes = operation.update(context, operation.UpdateRequest(chosen, spec, dry_run))
-    _report_outcomes(outcomes, as_json)
-    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
-    if failures:
-        raise typer.Exit(failures[0].exit_code if len(outcomes) == 1 else 1)
-
-
-def _chosen(context: Context, names: list[str] | None, all_: bool, command: str) -> list[str]:
-    if all_ == bool(names):
-        raise UsageError("Which variants?", f"Name them, or say: ccm {command} --all")
-    return context.variants.names() if all_ else list(dict.fromkeys(names or ()))
-
-
-def _report_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
-    if as_json:
-        out_json({"schema": 1, "outcomes": [render.outcome_json(o) for o in outcomes]})
-        return
-    for outcome in outcomes:
-        (note if isinstance(outcome, Failed) else out)(render.outcome_line(outcome))
-    if not outcomes:
-        note("There are no variants yet. Make one: ccm create zai --provider zai")
-
-
-def pin(
-    name: Name,
-    rule: Annotated[
-        str | None,
-        typer.Argument(help="2.1.330, 2.1.x, '>=2.1.200,<2.1.300'; else the present version."),
-    ] = None,
-) -> None:
-    """Keep a variant within a rule, or at the version it has."""
-    from ccmirror_py.operations import update as operation
-
-    context = wiring.context()
-    outcome = operation.pin(context, name, parse_spec(rule) if rule else None)
-    variant = context.variants.get(name)
-    if not isinstance(outcome, Current):
-        out(render.outcome_line(outcome))
-    if variant.spec == variant.version:
-        out(f"{name} stays at {variant.version}.")
-    else:
-        out(f"{name} stays within {variant.spec} (now {variant.version}); see: ccm update {name}")
-    if weakness(variant.version):
-        note(weakness(variant.version))
-
-
-def unpin(name: Name) -> None:
-    """Let a variant follow the newest version again, from its next update on."""
-    from ccmirror_py.operations import update as operation
-
-    variant = operation.unpin(wiring.context(), name)
-    out(f"{name} follows {variant.spec} again (now {variant.version}); see: ccm update {name}")
-
-
-def rollback(name: Name) -> None:
-    """Go back to what a variant was before its last change; again: forward. Needs no network."""
-    from ccmirror_py.operations.rollback import rollback as operation
-
-    context = wiring.context()
-    done = operation(context, name)
-    out(render.rolled_back_lines(done))
-    if done.after.version < done.before.version and done.after.spec != done.after.version:
-        note(f"The next update moves it on again; to keep it where it is: ccm pin {name}")
-
-
 def remove(
     names: Names = None,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Every variant.")] = False,
@@ -270,7 +189,7 @@ def remove(
     from ccmirror_py.operations import remove as operation
 
     context = wiring.context()
-    chosen = _chosen(context, names, all_, "remove")
+    chosen = params.chosen(context, names, all_, "remove")
     for name in chosen:
         paths = operation.what_goes(context, name, keep_config)
         note(f"Removing {name} takes away:\n  " + "\n  ".join(paths))

@@ -88,6 +88,13 @@ def is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
+def chosen(context: Context, names: list[str] | None, all_: bool, command: str) -> list[str]:
+    """The names given, or all of them; UsageError for neither and for both."""
+    if all_ == bool(names):
+        raise UsageError("Which variants?", f"Name them, or say: ccm {command} --all")
+    return context.variants.names() if all_ else list(dict.fromkeys(names or ()))
+
+
 def ask(question: str, missing: str, hint: str) -> str:
     """An answer typed on a terminal; without one, UsageError(missing, hint)."""
     if not is_interactive():
