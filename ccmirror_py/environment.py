@@ -93,10 +93,6 @@ def weakness(version: Version) -> str:
     )
 
 
-def is_cleared(name: str) -> bool:
-    return name in CLEARED_NAMES or name.startswith(CLEARED_PREFIXES)
-
-
 def auth_style(provider: Provider, choices: Choices) -> AuthStyle:
     return choices.auth_style or provider.auth.style
 

@@ -1,7 +1,9 @@
 """The documents say what runs."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,13 +39,33 @@ def test_every_command_of_the_readme_runs_in_the_order_it_is_told(
     }
     for line in shell_lines("README.md"):
         if line.startswith("scripts/"):
-            continue  # scripts/check runs this test; test_try runs scripts/try
+            continue  # scripts/check runs this test, the next one scripts/try
         words = [word for word in shlex.split(line) if word != "--launch"]  # test_real has it
         done = sandbox.run(*words, env=keys)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         if line == "ccm versions":
             npm.publish("2.1.295")
             sandbox.must("update", "--all", env=keys)
+
+
+def test_try_works_from_a_fresh_copy_where_output_is_buffered_and_twice(tmp_path: Path) -> None:
+    copy = tmp_path / "ccm"
+    left_out = shutil.ignore_patterns(".*_cache", ".cache", ".git", ".try", ".venv", "__pycache__")
+    shutil.copytree(CHECKOUT, copy, ignore=left_out)
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    for _ in range(2):
+        done = subprocess.run(
+            [copy / "scripts/try"],
+            env={**environ, "PYTHON": sys.executable},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "\nThe tool answered: hello from a tool\n" in done.stdout
+        assert (copy / ".try/bin/demo").is_symlink()
 
 
 def test_every_command_is_in_the_reference_and_in_the_help(sandbox: Sandbox) -> None:

@@ -3,13 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import CHECKOUT, Sandbox
+from tests.conftest import Sandbox
 from tests.npm_registry import NpmRegistry
 
 SLEEPER = b"""#!/bin/sh
@@ -105,19 +104,3 @@ def test_rollback_finds_the_version_before_pins_and_keys(demo: Sandbox, npm: Npm
     demo.must("key", "set", "demo", "--api-key-stdin", stdin="sk-2\n")
     assert demo.must("rollback", "demo").startswith("demo: 2.1.331 -> 2.1.330\n")
     assert demo.must("rollback", "demo").startswith("demo: 2.1.330 -> 2.1.331\n")
-
-
-def test_try_works_where_output_is_buffered_and_twice(tmp_path: Path) -> None:
-    """With a stand-in for the download: the real one is what scripts/try is for."""
-    text = (CHECKOUT / "scripts/try").read_text()
-    assert "rm -f .try/echo.url" in text
-    environ = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-    with (tmp_path / "url").open("w") as url:
-        ccm = str(Path(sys.executable).parent / "ccm")
-        with subprocess.Popen([ccm, "echo", "--port", "0"], stdout=url, env=environ) as server:
-            deadline = time.monotonic() + 30
-            while not (tmp_path / "url").read_text():
-                assert time.monotonic() < deadline, "the address never came"
-                time.sleep(0.05)
-            server.terminate()
-    assert (tmp_path / "url").read_text().startswith("http://127.0.0.1:")

@@ -227,11 +227,17 @@ def _restore_record(context: Context, name: str) -> None:
             variant = context.variants.read(name, generation)
         except CcmError:
             continue
-        key = _newest_key(context, variant)
-        fs.replace_link(f"generations/{number}", context.home.current(name))
-        if isinstance(variant.credential, FromFile) and context.variants.stored_key(name) is None:
-            settings = json.loads(fs.read_file(generation / "settings.json"))
+        stored = context.variants.stored_key(name, number)
+        if stored is None and isinstance(variant.credential, FromFile):
+            # the newest generation stays until the key beside it is in the next one
+            newest = context.variants.all_numbers(name)[0]
+            fs.replace_link(f"generations/{newest}", context.home.current(name))
+            provider = context.providers.get(variant.choices.provider)
+            settings = settings_for(context, variant, provider)
+            key = _newest_key(context, variant)
             publish(context, Next(variant, settings, generation / "native", key))
+        else:
+            fs.replace_link(f"generations/{number}", context.home.current(name))
         return
     raise DamagedError(
         context.home.directory(name),
