@@ -14,9 +14,17 @@ from filelock import FileLock
 
 from ccmirror_py.echo import EchoServer
 from tests.npm_registry import NpmRegistry
+from tests.safety.table import Table, tally
+
+__all__ = ["tally"]
 
 # Started in the background, a shell has us ignore Ctrl-C, and every program we start after us.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Table())
+
 
 CHECKOUT = Path(__file__).parents[1]
 CCM = Path(sys.executable).parent / "ccm"

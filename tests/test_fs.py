@@ -20,7 +20,7 @@ import pytest
 
 from ccmirror_py import fs
 from tests.conftest import CHECKOUT
-from tests.steps import in_child
+from tests.safety.steps import in_child
 
 MASKS = (0o000, 0o022, 0o077)
 PYTHON = Path(sys.executable)

@@ -20,7 +20,7 @@ from ccmirror_py.errors import BusyError
 from ccmirror_py.home import Home
 from tests.conftest import CCM, CHECKOUT, Sandbox
 from tests.npm_registry import TARBALL, NpmRegistry, Wire
-from tests.steps import litter
+from tests.safety.steps import litter
 
 OLD, NEW = "2.1.400", "2.1.401"
 WAITING = "Waiting for another ccm that is working on {} …"
