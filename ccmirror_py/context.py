@@ -14,6 +14,7 @@ from ccmirror_py.journal import Journal
 from ccmirror_py.providers import Providers
 from ccmirror_py.release import Platform, Release
 from ccmirror_py.store import Store
+from ccmirror_py.trash import Trash
 from ccmirror_py.variants import Variants
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Context:
     @cached_property
     def journal(self) -> Journal:
         return Journal(self.home, self.variants)
+
+    @cached_property
+    def trash(self) -> Trash:
+        return Trash(self.home)
 
     @cached_property
     def store(self) -> Store:

@@ -11,6 +11,7 @@
         variant.json -> current/variant.json
         config/                          CLAUDE_CONFIG_DIR: Claude Code's and the user's
       .store/<package>/<version>/        verified releases, each with its receipt; a cache
+      .trash/<name>~<time>/            what `remove` took away, for 30 days
       .staging/ .locks/ .cache/ .journal/ .providers/
     ~/.local/bin/zai -> ~/.ccm/zai/current/launch      CCM_BIN_DIR
 
@@ -74,6 +75,10 @@ class Home:
     @property
     def journal(self) -> Path:
         return self.root / ".journal"
+
+    @property
+    def trash(self) -> Path:
+        return self.root / ".trash"
 
     @property
     def own_providers(self) -> Path:

@@ -18,8 +18,13 @@ from ccmirror_py.home import Home
 from ccmirror_py.variant import is_name
 from ccmirror_py.variants import Variants
 
-Verb = Literal["create", "create, keep config", "remove", "remove, keep config", "forget keys"]
+Verb = Literal[
+    "create", "create, keep config", "remove", "remove, keep config", "restore", "forget keys"
+]
 """`create, keep config`: the directory already held the config of an earlier variant."""
+
+_MOVED = ("current", "native", "variant.json", "generations", "config")
+"""What a removal moves to the trash, in this order; a restoration moves it back from the end."""
 
 _OWN_ENTRIES = (
     "current",
@@ -36,24 +41,35 @@ class Journal:
         self._home = home
         self._variants = variants
 
-    def announce(self, name: str, verb: Verb) -> None:
-        """From now on the next command finishes what this one may not."""
-        content = json.dumps({"name": name, "verb": verb}).encode()
+    def announce(self, name: str, verb: Verb, trashed: str = "") -> None:
+        """From now on the next command finishes what this one may not.
+
+        `trashed` is the entry of the trash that things are moved to, or come back from.
+        """
+        content = json.dumps({"name": name, "verb": verb, "trashed": trashed}).encode()
         fs.replace_file(self._home.journal / name, content, 0o600)
 
     def finished(self, name: str) -> None:
         fs.remove_file(self._home.journal / name)
 
-    def remove(self, name: str, keep_config: bool) -> None:
-        """Take away all that belongs to `name`; every step can be repeated."""
+    def remove(self, name: str, keep_config: bool, trashed: str) -> None:
+        """Take away all that belongs to `name`; every step can be repeated.
+
+        It goes to the entry `trashed` of the trash, or for good when that is empty.
+        """
         try:
-            self.announce(name, "remove, keep config" if keep_config else "remove")
+            self.announce(name, "remove, keep config" if keep_config else "remove", trashed)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if trashed or error.errno != errno.ENOSPC:
                 raise
             # a full disk must not keep anybody from making room; if this is killed, what is left
             # is a variant without its command, and the same command again ends it
-        self._finish_removal(name, keep_config)
+        self._finish_removal(name, keep_config, trashed)
+
+    def restore(self, name: str, trashed: str) -> None:
+        """Bring `name`, which nothing else has taken meanwhile, back from the trash."""
+        self.announce(name, "restore", trashed)
+        self._finish_restoration(name, trashed)
 
     def recover(self, say: Callable[[str], None]) -> None:
         """Finish what killed commands announced and clear what they left; itself safe to kill.
@@ -78,25 +94,32 @@ class Journal:
 
     def _finish(self, name: str) -> None:
         try:
-            verb = json.loads(fs.read_file(self._home.journal / name))["verb"]
+            announced = json.loads(fs.read_file(self._home.journal / name))
+            verb, trashed = str(announced["verb"]), str(announced["trashed"])
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
-            verb = "create, keep config"  # of all verbs the one that takes least away
+        except (ValueError, KeyError, TypeError, RecursionError):
+            # of all verbs the one that takes least away
+            verb, trashed = "create, keep config", ""
         if verb == "forget keys":
             self._variants.forget_keys(name)
             self.finished(name)
+        elif verb == "restore":
+            self._finish_restoration(name, trashed)
         elif verb.startswith("create") and self._variants.exists(name):
             self._variants.link(name)
             self.finished(name)
         else:
-            self._finish_removal(name, keep_config=verb.endswith("keep config"))
+            self._finish_removal(name, verb.endswith("keep config"), trashed)
 
-    def _finish_removal(self, name: str, keep_config: bool) -> None:
-        """Only what ccm and Claude Code made is removed; a directory with more in it stays."""
+    def _finish_removal(self, name: str, keep_config: bool, trashed: str) -> None:
+        """Only what ccm and Claude Code made is taken; a directory with more in it stays."""
         directory = self._home.directory(name)
         if self._variants.owns_launcher(name):
             fs.remove_file(self._home.launcher(name))
+        if trashed:
+            moved = [entry for entry in _MOVED if entry != "config" or not keep_config]
+            _move(moved, directory, self._home.trash / trashed)
         for entry in _OWN_ENTRIES:
             fs.remove_file(directory / entry)
         fs.remove_tree(self._home.generations(name))
@@ -104,6 +127,16 @@ class Journal:
             fs.remove_tree(self._home.config(name))
         if directory.is_dir() and not any(directory.iterdir()):
             fs.remove_tree(directory)
+        self.finished(name)
+
+    def _finish_restoration(self, name: str, trashed: str) -> None:
+        """The last thing that comes back is `current`, which makes it a variant again."""
+        entry = self._home.trash / trashed
+        _move(list(reversed(_MOVED)), entry, self._home.directory(name))
+        if entry.is_dir() and not any(entry.iterdir()):
+            fs.remove_tree(entry)
+        if self._variants.exists(name):
+            self._variants.link(name)
         self.finished(name)
 
     def _sweep(self, name: str) -> None:
@@ -122,3 +155,11 @@ class Journal:
         )
         found = [path for path in successors if os.path.lexists(path)]
         return found + self._variants.abandoned(name)
+
+
+def _move(entries: list[str], source: Path, target: Path) -> None:
+    """Those of `entries` that are still in `source`."""
+    fs.ensure_directory(target)
+    for entry in entries:
+        if os.path.lexists(source / entry):
+            fs.rename(source / entry, target / entry)

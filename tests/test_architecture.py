@@ -24,13 +24,13 @@ LAYERS = {
     "pure": "check environment errors launcher npmrc outcome provider release secret settings "
     "signature variant version",
     "adapter": "archive credential echo fs home host journal providers registry sessions store "
-    "times transport variants",
+    "times transport trash variants",
     "context": "context",
     "operation": "operations.create operations.doctor operations.doctor_launch operations.key "
     "operations.prune operations.publish operations.remove operations.rollback operations.run "
-    "operations.update",
+    "operations.trash operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
-    "cli.commands_versions "
+    "cli.commands_trash cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.render cli.wiring",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}

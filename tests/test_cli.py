@@ -292,8 +292,14 @@ def test_update_pin_unpin_rollback_and_remove_tell_what_became_of_it(
             "zai: its stored key is gone; from now on the key comes from $ZAI_API_KEY.\n",
         ),
         ("key show zai", "$ZAI_API_KEY\n"),
-        ("remove zai --yes", "zai is gone.\n"),
-        ("rm e --yes --keep-config", f"e is gone. Kept for a new e: {user.ccm_home / 'e'}\n"),
+        (
+            "remove zai --yes",
+            "zai is gone. Within 30 days it can come back: ccm trash restore zai\n",
+        ),
+        (
+            "rm e --yes --keep-config --purge",
+            f"e is gone. Kept for a new e: {user.ccm_home / 'e'}\n",
+        ),
         ("prune", None),
         ("versions", ""),
     ]
@@ -310,7 +316,7 @@ def test_remove_says_what_goes_before_it_goes(user: Sandbox) -> None:
     code, out, err = told(ccm(user, "remove zai"))
     assert (code, out) == (2, "")
     assert err == [
-        "Removing zai takes away:",
+        "Removing zai moves to the trash:",
         f"  {user.ccm_home}/zai/ (program, key, settings)",
         f"  {user.ccm_home}/zai/config/ (config and 0 recorded sessions)",
         f"  {user.bin_dir}/zai",
@@ -897,7 +903,7 @@ def test_a_question_can_be_left(sandbox: Sandbox, npm: NpmRegistry, end: str) ->
 @pytest.mark.parametrize(("answered", "gone"), [("y", True), ("n", False), ("", False)])
 def test_remove_asks_on_a_terminal(user: Sandbox, answered: str, gone: bool) -> None:
     child = spawn(user, "remove", "zai")
-    child.expect("Removing zai takes away")
+    child.expect("Removing zai moves to the trash")
     child.expect("Go on")
     child.sendline(answered)
     code, _ = finished(child)

@@ -16,7 +16,7 @@ from tests.npm_registry import NpmRegistry
 DOCUMENTS = ("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md")
 COMMANDS = tuple(
     "create list show run update pin unpin rollback remove key env which versions providers doctor "
-    "verify prune echo completion".split()
+    "verify prune trash echo completion".split()
 )
 
 

@@ -3,7 +3,13 @@
 import typer
 from typer._completion_classes import completion_init
 
-from ccmirror_py.cli import commands_change, commands_check, commands_look, commands_versions
+from ccmirror_py.cli import (
+    commands_change,
+    commands_check,
+    commands_look,
+    commands_trash,
+    commands_versions,
+)
 
 # `add_completion` would also add two options that edit shell start files; this makes only
 # `ccm completion SHELL` and what it prints work
@@ -38,6 +44,11 @@ providers = typer.Typer(help="Show the providers there are.", rich_markup_mode=N
 providers.callback(invoke_without_command=True)(commands_look.providers)
 providers.command("show")(commands_look.provider_show)
 
+trash = typer.Typer(help="What was removed in the last 30 days.", rich_markup_mode=None)
+trash.command("list")(commands_trash.list_)
+trash.command("restore")(commands_trash.restore)
+trash.command("empty")(commands_trash.empty)
+
 app.callback(invoke_without_command=True)(commands_look.overview)
 app.command("create")(commands_change.create)
 app.command("list")(commands_look.list_)
@@ -50,6 +61,7 @@ app.command("unpin")(commands_versions.unpin)
 app.command("rollback")(commands_versions.rollback)
 app.command("remove")(commands_change.remove)
 app.command("rm", hidden=True)(commands_change.remove)
+app.add_typer(trash, name="trash")
 app.add_typer(key, name="key")
 app.command("env")(commands_look.env)
 app.command("which")(commands_look.which)

@@ -183,16 +183,20 @@ def remove(
         bool, typer.Option("--keep-config", help="Keep sessions and settings for a new variant.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Even while it is running.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="For good, instead of into the trash.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
-    """Take variants away: program, config, sessions, key and command."""
+    """Take variants away: program, config, sessions, key and command. Back: ccm trash restore."""
     from ccmirror_py.operations import remove as operation
 
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "remove")
     for name in chosen:
         paths = operation.what_goes(context, name, keep_config)
-        note(f"Removing {name} takes away:\n  " + "\n  ".join(paths))
+        how = "deletes for good" if purge else "moves to the trash"
+        note(f"Removing {name} {how}:\n  " + "\n  ".join(paths))
     if not yes:
         if not params.is_interactive():
             raise UsageError("Nobody is there to agree.", "Add --yes.")
@@ -200,9 +204,11 @@ def remove(
             note("Nothing was removed.")
             raise typer.Exit(1)
     for name in chosen:
-        operation.remove(context, name, keep_config, force)
+        operation.remove(context, name, keep_config, force, purge)
         left = context.home.directory(name)
-        out(f"{name} is gone." + (f" Kept for a new {name}: {left}" if left.exists() else ""))
+        kept = f" Kept for a new {name}: {left}" if left.exists() else ""
+        back = "" if purge else f" Within 30 days it can come back: ccm trash restore {name}"
+        out(f"{name} is gone.{kept}{back}")
 
 
 def key_set(

@@ -2,6 +2,7 @@
 
 from ccmirror_py.cli.wiring import this_home
 from ccmirror_py.providers import Providers
+from ccmirror_py.trash import Trash
 from ccmirror_py.variants import Variants
 
 
@@ -12,3 +13,8 @@ def complete_variant(incomplete: str) -> list[str]:
 def complete_provider(incomplete: str) -> list[str]:
     ids = Providers(this_home().own_providers).ids()
     return [id_ for id_ in ids if id_.startswith(incomplete)]
+
+
+def complete_trashed(incomplete: str) -> list[str]:
+    names = sorted({entry.name for entry in Trash(this_home()).entries()})
+    return [name for name in names if name.startswith(incomplete)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from ccmirror_py import fs
 from ccmirror_py.context import Context
 from ccmirror_py.errors import DamagedError
+from ccmirror_py.operations.trash import empty
 from ccmirror_py.sessions import running_sessions
 from ccmirror_py.store import RECEIPT, Key, file_problems
 from ccmirror_py.variants import Broken
@@ -58,9 +59,12 @@ def _release_of(receipt: Path) -> Key:
 
 
 def prune(context: Context, dry_run: bool) -> Freed:
-    """Remove unused releases, generations beyond the kept ones, and merged `--settings` files."""
+    """Remove unused releases, generations beyond the kept ones, merged `--settings` files, and what
+    has been in the trash for longer than it is kept.
+    """
     if not dry_run:
         context.begin_change()
+        empty(context, [entry for entry in context.trash.entries() if entry.is_expired])
     releases = unused_releases(context)
     if dry_run:
         return Freed(releases, sum(_own_bytes(context.store.directory(key)) for key in releases))

@@ -2,6 +2,7 @@
 
 from ccmirror_py.context import Context
 from ccmirror_py.errors import BusyError
+from ccmirror_py.operations.trash import empty
 from ccmirror_py.sessions import running_sessions
 
 
@@ -20,8 +21,13 @@ def what_goes(context: Context, name: str, keep_config: bool) -> list[str]:
     return paths
 
 
-def remove(context: Context, name: str, keep_config: bool, force: bool) -> None:
-    """A damaged variant can be removed too. BusyError names the sessions that still run."""
+def remove(
+    context: Context, name: str, keep_config: bool, force: bool = False, purge: bool = False
+) -> None:
+    """To the trash, or with `purge` for good. A damaged variant can be removed too.
+
+    BusyError names the sessions that still run. What has been in the trash for 30 days goes.
+    """
     context.begin_change()
     with context.home.lock(name, context.say):
         if not context.variants.exists(name):
@@ -32,4 +38,5 @@ def remove(context: Context, name: str, keep_config: bool, force: bool) -> None:
                 f"'{name}' is running (process {', '.join(pids)}).",
                 "End it first, or take its files away all the same with --force.",
             )
-        context.journal.remove(name, keep_config)
+        context.journal.remove(name, keep_config, "" if purge else context.trash.new_id(name))
+    empty(context, [entry for entry in context.trash.entries() if entry.is_expired])

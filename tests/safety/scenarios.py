@@ -16,6 +16,7 @@ from ccmirror_py.operations.key import remove_key, set_key
 from ccmirror_py.operations.prune import prune
 from ccmirror_py.operations.remove import remove
 from ccmirror_py.operations.rollback import rollback
+from ccmirror_py.operations.trash import empty, restore
 from ccmirror_py.operations.update import UpdateRequest, pin, update
 from ccmirror_py.outcome import Failed
 from ccmirror_py.secret import Secret
@@ -123,9 +124,18 @@ SCENARIOS = {
         again=(UsageError,),
         forgets=OLD_KEY,
     ),
-    "remove": Scenario(lambda c: remove(c, "alpha", False, False), again=(NotFoundError,)),
-    "remove --keep-config": Scenario(
-        lambda c: remove(c, "alpha", True, False), again=(NotFoundError,)
+    "remove": Scenario(lambda c: remove(c, "alpha", False), again=(NotFoundError,)),
+    "remove --keep-config": Scenario(lambda c: remove(c, "alpha", True), again=(NotFoundError,)),
+    "remove --purge": Scenario(
+        lambda c: remove(c, "alpha", False, purge=True), again=(NotFoundError,), forgets=OLD_KEY
+    ),
+    "trash restore": Scenario(
+        lambda c: restore(c, "alpha"),
+        before=lambda c: remove(c, "alpha", False),
+        again=(NotFoundError,),
+    ),
+    "trash empty": Scenario(
+        lambda c: empty(c, c.trash.entries()), before=lambda c: remove(c, "alpha", False)
     ),
     "prune": Scenario(lambda c: prune(c, False), before=much_to_prune),
 }

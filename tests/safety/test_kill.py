@@ -40,6 +40,7 @@ class Campaign:
         if not prepared:
             disk.prepare(scenario.before)
         self._old = {name: disk.seen(name) for name in scenario.changes}
+        self._inside = {name: self._seen_inside(name) for name in scenario.changes}
         self._others = disk.files(*scenario.changes)
         self._sessions = disk.sessions()
         whole = self.child(0, "kill")
@@ -71,11 +72,12 @@ class Campaign:
         """Each variant is old or new, the rest is as it was."""
         seen = {name: self._disk.seen(name) for name in self._old}
         for name, now in seen.items():
-            allowed = (self._old[name], self._new[name])
+            allowed: tuple[str, ...] = (self._old[name], self._new[name])
             if not now and self._disk.home.current(name).is_symlink():
                 # create and remove change two directories: for a moment only the command is missing
                 self._check(f"{name} has no command", [] if "" in allowed else [now])
-                now = self._disk.seen(name, self._disk.home.current(name) / "launch")  # noqa: PLW2901
+                now = self._seen_inside(name)  # noqa: PLW2901
+                allowed = (*allowed, self._inside[name])
             self._check(f"{name} is neither old nor new", [] if now in allowed else [now])
         if fault == "kill":
             self._check("not killed", [] if ended.how == "killed" else [ended])
@@ -87,6 +89,11 @@ class Campaign:
             staged = [path.name for path in self._disk.home.staging.glob("*")]
             self._check("left in staging", [] if removing else staged)
         self._check_rest()
+
+    def _seen_inside(self, name: str) -> str:
+        """What the variant's own launcher runs, whether or not there is a command on PATH."""
+        current = self._disk.home.current(name)
+        return self._disk.seen(name, current / "launch") if current.is_symlink() else ""
 
     def _again(self) -> None:
         """The same command converges to new."""
@@ -202,14 +209,18 @@ def unlink_then_link(target: str, link: Path) -> None:
     link.symlink_to(target)
 
 
-def no_announcement(journal: Journal, name: str, verb: Verb) -> None:
+def no_announcement(journal: Journal, name: str, verb: Verb, trashed: str = "") -> None:
     pass
 
 
 def announced_as_removal(
-    journal: Journal, name: str, verb: Verb, announce: Callable[..., None] = Journal.announce
+    journal: Journal,
+    name: str,
+    verb: Verb,
+    trashed: str = "",
+    announce: Callable[..., None] = Journal.announce,
 ) -> None:
-    announce(journal, name, "remove")
+    announce(journal, name, "remove", trashed)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""`ccm trash`: what was removed, and how it comes back."""
+
+from typing import Annotated
+
+import typer
+
+from ccmirror_py.cli import params, wiring
+from ccmirror_py.cli.completing import complete_trashed
+from ccmirror_py.cli.options import AsJson, Yes
+from ccmirror_py.cli.render import note, out, out_json, table
+from ccmirror_py.context import Context
+from ccmirror_py.errors import CcmError, UsageError
+from ccmirror_py.trash import Trashed
+
+_WHICH = "A removed variant: its name (the newest of it) or its id."
+
+
+def list_(as_json: AsJson = False) -> None:
+    """Show what was removed and how long it is kept."""
+    context = wiring.context()
+    entries = context.trash.entries()
+    if as_json:
+        out_json({"schema": 1, "entries": [_json(context, entry) for entry in entries]})
+        return
+    if not entries:
+        note("The trash is empty.")
+        return
+    rows = [
+        (entry.name, _content(context, entry), f"{entry.expires:%Y-%m-%d}", entry.id)
+        for entry in entries
+    ]
+    out(table(("NAME", "WAS", "KEPT UNTIL", "ID"), rows))
+
+
+def restore(
+    which: Annotated[
+        str, typer.Argument(metavar="NAME", help=_WHICH, autocompletion=complete_trashed)
+    ],
+) -> None:
+    """Bring a removed variant back as it was: config, sessions, key, version and command."""
+    from ccmirror_py.operations import trash as operation
+
+    name = operation.restore(wiring.context(), which).name
+    out(f"{name} is back. Look at it: ccm show {name}")
+
+
+def empty(
+    which: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME…", help=_WHICH, autocompletion=complete_trashed),
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Delete for good what was removed: all of it, or what is named."""
+    from ccmirror_py.operations import trash as operation
+
+    context = wiring.context()
+    entries = [context.trash.find(text) for text in which] if which else context.trash.entries()
+    if not entries:
+        note("The trash is empty.")
+        return
+    note("Gone for good:\n  " + "\n  ".join(f"{e.path} ({_content(context, e)})" for e in entries))
+    if not yes:
+        if not params.is_interactive():
+            raise UsageError("Nobody is there to agree.", "Add --yes.")
+        if not typer.confirm("Go on?", err=True):
+            note("Nothing was deleted.")
+            raise typer.Exit(1)
+    operation.empty(context, entries)
+
+
+def _content(context: Context, entry: Trashed) -> str:
+    """What came of it, for people to tell one from another."""
+    sessions = sum(1 for _ in entry.path.glob("config/projects/*/*.jsonl"))
+    try:
+        variant = context.variants.read(entry.name, entry.path / "current")
+    except CcmError:
+        return f"unreadable record, {sessions} sessions"
+    plural = "" if sessions == 1 else "s"
+    return f"{variant.choices.provider} {variant.version}, {sessions} session{plural}"
+
+
+def _json(context: Context, entry: Trashed) -> dict[str, object]:
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "was": _content(context, entry),
+        "removed": f"{entry.removed:%Y-%m-%dT%H:%M:%SZ}",
+        "expires": f"{entry.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "directory": str(entry.path),
+    }

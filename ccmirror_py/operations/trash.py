@@ -1,0 +1,33 @@
+"""`ccm trash`: give back what was removed, or forget it."""
+
+import os
+from collections.abc import Sequence
+
+from ccmirror_py.context import Context
+from ccmirror_py.errors import UsageError
+from ccmirror_py.trash import Trashed
+
+
+def restore(context: Context, text: str) -> Trashed:
+    """The newest removed variant of this name, or the entry of this id, as it was."""
+    context.begin_change()
+    name = context.trash.find(text).name
+    with context.home.lock(name, context.say):
+        entry = context.trash.find(text)
+        context.variants.check_free(name, "")
+        if os.path.lexists(entry.path / "config") and context.home.config(name).exists():
+            raise UsageError(
+                f"{context.home.config(name)} is there, and the removed one has a config too.",
+                "Move that directory away first.",
+            )
+        context.journal.restore(name, entry.id)
+    return entry
+
+
+def empty(context: Context, entries: Sequence[Trashed]) -> None:
+    """Delete these entries of the trash for good."""
+    context.begin_change()
+    for entry in entries:
+        with context.home.lock(entry.name, context.say):
+            if entry.path.is_dir():  # another ccm may have been here
+                context.trash.delete(entry)

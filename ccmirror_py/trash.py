@@ -1,0 +1,79 @@
+"""What `ccm remove` took away and can still give back: config, sessions, key and program.
+
+An entry is a directory `.trash/NAME~TIME` with what was in the variant's own directory. The
+journal moves things in and out; here they are only looked at, and deleted.
+"""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from ccmirror_py import fs
+from ccmirror_py.errors import NotFoundError
+from ccmirror_py.home import Home
+
+KEPT = timedelta(days=30)
+_TIME = "%Y%m%dT%H%M%S%fZ"
+
+
+@dataclass(frozen=True)
+class Trashed:
+    """`removed` is UTC."""
+
+    id: str
+    name: str
+    removed: datetime
+    path: Path
+
+    @property
+    def expires(self) -> datetime:
+        return self.removed + KEPT
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires < datetime.now(UTC)
+
+
+class Trash:
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def new_id(self, name: str) -> str:
+        return f"{name}~{datetime.now(UTC).strftime(_TIME)}"
+
+    def entries(self) -> list[Trashed]:
+        """Oldest first. What has another form of name was not put there by ccm."""
+        try:
+            ids = os.listdir(self._home.trash)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            (entry for id_ in ids if (entry := self._entry(id_))), key=lambda e: (e.removed, e.id)
+        )
+
+    def find(self, text: str) -> Trashed:
+        """The entry with this id, else the newest of this name."""
+        entries = self.entries()
+        for entry in reversed(entries):
+            if text in (entry.id, entry.name):
+                return entry
+        raise NotFoundError(
+            "removed variant", text, {entry.name for entry in entries}, "The trash is empty."
+        )
+
+    def delete(self, entry: Trashed) -> None:
+        """For good. In one step it is no entry any more; call it under the lock of its name."""
+        staged = self._home.stage(entry.name)
+        try:
+            fs.rename(entry.path, staged / "trashed")
+        finally:
+            fs.remove_tree(staged)
+
+    def _entry(self, id_: str) -> Trashed | None:
+        name, _, moment = id_.rpartition("~")
+        try:
+            removed = datetime.strptime(moment, _TIME).replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return Trashed(id_, name, removed, self._home.trash / id_) if name else None
