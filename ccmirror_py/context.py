@@ -77,21 +77,38 @@ class Context:
     def installed(self, release: Release) -> Path:
         """The directory of `release` in the store, downloaded when it is not there.
 
-        VerificationError when it has to be signed and is not.
+        VerificationError when it has to be signed and is not, or is not what it once was.
         """
-        if release.signed_by is None and not self.store.has(release):
+        self._check_against_what_was(release)
+        return self.store.ensure(release, lambda r: self.show(self.registry, r), self.say)
+
+    def _check_against_what_was(self, release: Release) -> None:
+        """Before a download: what the registry says now, beside what was verified earlier."""
+        if self.store.has(release):
+            return
+        known = list(self.store.receipts())
+        if release.signed_by is None:
             if self.environ.get("CCM_REQUIRE_SIGNATURE"):
                 raise VerificationError(
                     f"The registry sends no signature for Claude Code {release.version}.",
                     "Use the public npm registry, or unset CCM_REQUIRE_SIGNATURE.",
                 )
-            if self.store.was_ever_signed():
+            if any(receipt.signed_by for receipt in known):
                 self.say(
                     "This registry sends no signatures, as another one did before: "
                     "only the integrity it names itself is checked."
                 )
-        return self.store.ensure(release, lambda r: self.show(self.registry, r), self.say)
+        for receipt in known:
+            same = (receipt.package, receipt.version) == release.key
+            if same and receipt.integrity != str(release.integrity):
+                raise VerificationError(
+                    f"The registry names other bytes for Claude Code {release.version} than those "
+                    "that were installed before; npm never changes a published version.",
+                    "Check: npm config get registry. To take them even so, remove the variants "
+                    "that have the old ones, then run: ccm prune",
+                )
 
     def held(self, release: Release) -> AbstractContextManager[Path]:
         """The same, and `ccm prune` does not take it away within the block."""
+        self._check_against_what_was(release)
         return self.store.held(release, lambda r: self.show(self.registry, r), self.say)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ccmirror_py.errors import CcmError
 from ccmirror_py.variant import Variant
-from ccmirror_py.version import Version
+from ccmirror_py.version import Spec, Version
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,16 @@ class Refreshed:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The rule means an older version now than the one there is, which therefore stays."""
+
+    name: str
+    version: Version
+    rule: Spec
+    offered: Version
+
+
+@dataclass(frozen=True)
 class Failed:
     name: str
     error: CcmError
@@ -48,4 +58,4 @@ class RolledBack:
     after: Variant
 
 
-Outcome = Current | Updated | Refreshed | Failed
+Outcome = Current | Updated | Refreshed | Kept | Failed

@@ -24,6 +24,8 @@ from ccmirror_py.release import (
     manifest_version,
     parse_release,
 )
+from ccmirror_py.signature import Signature
+from ccmirror_py.signers import Signers
 from ccmirror_py.transport import Network, Transport, TryAgainError, host, shown
 from ccmirror_py.version import Channel, Range, Spec, Version, version_or_none
 
@@ -42,13 +44,19 @@ class Registry:
     """`cache` is a directory for answers that can be asked for conditionally."""
 
     def __init__(
-        self, config: NpmConfig, network: Network, cache: Path, pause: Callable[[float], None]
+        self,
+        config: NpmConfig,
+        network: Network,
+        cache: Path,
+        pause: Callable[[float], None],
+        signers: Signers | None = None,
     ) -> None:
         self._config = config
         self._cache = cache
         self._pause = pause
         self._known: dict[Spec, Mapping[str, object]] = {}
         self._transport = Transport(config, network)
+        self._signers = signers or Signers(cache / "npm-keys.json")
 
     def find(self, spec: Spec, platform: Platform) -> Release:
         """The release `spec` means now. NotFoundError names what there is instead."""
@@ -59,7 +67,15 @@ class Registry:
         package = choose_package(manifest, platform)
         if package != ROOT_PACKAGE:
             manifest = self._document(package, str(version))
-        return parse_release(manifest, package, version)
+
+        def signed_by(message: str, signatures: tuple[Signature, ...]) -> str | None:
+            def published() -> object:
+                times = self._document(package, whole=True).get("time")
+                return times.get(str(version)) if isinstance(times, dict) else None
+
+            return self._signers.signed_by(message, signatures, self._transport, published)
+
+        return parse_release(manifest, package, version, signed_by)
 
     def tags_and_versions(self) -> tuple[dict[str, str], list[Version]]:
         """Dist-tags, and all versions in ascending order."""
@@ -150,13 +166,17 @@ class Registry:
             )
         return manifest
 
-    def _document(self, package: str, version: str = "") -> Mapping[str, object]:
-        """A JSON object of the registry: of one version, or (abbreviated) of the whole package."""
+    def _document(
+        self, package: str, version: str = "", whole: bool = False
+    ) -> Mapping[str, object]:
+        """A JSON object of the registry: of one version, or of the whole package (abbreviated)."""
         url = self._config.registry + quote(package, safe="@")
         url += f"/{quote(version, safe='')}" if version else ""
-        remembered = self._cache / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
+        accept = "application/json" if version or whole else _ABBREVIATED
+        key = hashlib.sha256(f"{accept} {url}".encode()).hexdigest()
+        remembered = self._cache / f"{key}.json"
         known = _read_answer(remembered)
-        headers = {"Accept": "application/json" if version else _ABBREVIATED}
+        headers = {"Accept": accept}
         if known:
             headers["If-None-Match"] = known["etag"]
         status, etag, text = self._fetch(url, headers)

@@ -6,11 +6,11 @@ read off the packages themselves (npm, 2026-11-22): 1.0.128, 2.1.1, 2.1.112, 2.1
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
-from ccmirror_py.signature import parse_signatures, signer
+from ccmirror_py.signature import Signature, parse_signatures
 from ccmirror_py.version import Version, version_or_none
 
 SCOPE = "@anthropic-ai"
@@ -162,10 +162,15 @@ def choose_package(manifest: Mapping[str, object], platform: Platform) -> str:
     return platform.package
 
 
-def parse_release(manifest: Mapping[str, object], package: str, version: Version) -> Release:
+def parse_release(
+    manifest: Mapping[str, object],
+    package: str,
+    version: Version,
+    signed_by: Callable[[str, tuple[Signature, ...]], str | None],
+) -> Release:
     """`manifest` is the registry's document of exactly this package and version.
 
-    VerificationError also when it is signed and the signature is wrong.
+    `signed_by` gets what was signed and by whom, and says whether that is true.
     """
     if manifest.get("name") != package or manifest.get("version") != str(version):
         raise VerificationError(
@@ -181,5 +186,5 @@ def parse_release(manifest: Mapping[str, object], package: str, version: Version
             "Check the registry settings: `npm config get registry`.",
         )
     message = f"{package}@{version}:{dist.get('integrity')}"
-    signed_by = signer(message, parse_signatures(dist.get("signatures")))
-    return Release(package, version, url, parse_integrity(dist.get("integrity")), signed_by)
+    signer = signed_by(message, parse_signatures(dist.get("signatures")))
+    return Release(package, version, url, parse_integrity(dist.get("integrity")), signer)

@@ -7,8 +7,9 @@ out, so a release without one is a level, not an error; a wrong one always is.
 
 import binascii
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ccmirror_py.errors import VerificationError
 
@@ -40,9 +41,6 @@ PUBLISHED_KEYS: Mapping[str, RegistryKey] = {
         "KtdIkUQtQiEKERhAmE5lMMJhP8OkDOa2g=="
     ),
 }
-FIRST_RELEASE = "2025-02-24T00:00:00.000Z"
-"""Claude Code's first version on npm: every key that expired before can't have signed one."""
-
 _HINT = "Check the registry settings: npm config get registry"
 
 
@@ -57,21 +55,41 @@ def parse_signatures(listed: object) -> tuple[Signature, ...]:
     raise VerificationError("The registry's signatures are not in npm's form.", _HINT)
 
 
+def parse_keys(document: object) -> dict[str, RegistryKey]:
+    """Keys by id, from what `/-/npm/v1/keys` answers: `{"keys": [{"keyid", "key", "expires"}]}`.
+
+    ValueError for another form.
+    """
+    listed = document.get("keys") if isinstance(document, Mapping) else None
+    if not isinstance(listed, list):
+        raise ValueError("is not a list of npm's keys")
+    found = {}
+    for entry in listed:
+        known = entry if isinstance(entry, Mapping) else {}
+        keyid, key, expires = (known.get(name) for name in ("keyid", "key", "expires"))
+        if not isinstance(keyid, str) or not isinstance(key, str):
+            raise ValueError("has a key without id")
+        found[keyid] = RegistryKey(key, None if expires is None else str(expires))
+    return found
+
+
 def signer(
     message: str,
     signatures: tuple[Signature, ...],
-    keys: Mapping[str, RegistryKey] = PUBLISHED_KEYS,
+    keys: Mapping[str, RegistryKey],
+    published: Callable[[], object],
 ) -> str | None:
     """The id of the known key that signed `message`; None when no known key is named.
 
-    VerificationError when a signature by a known key is wrong, or its key had expired before.
+    `published` tells when the release came out, ISO 8601; it is asked only for keys that expire.
+    VerificationError when a signature by a known key is wrong, or its key had expired before then.
     """
     valid = None
     for signature in signatures:
         key = keys.get(signature.keyid)
         if key is None:
             continue
-        if key.expires is not None and key.expires < FIRST_RELEASE:
+        if key.expires is not None and not _is_before(published(), key.expires):
             raise VerificationError(
                 f"The signature of {message.partition(':')[0]} is by a key that had expired.", _HINT
             )
@@ -85,6 +103,15 @@ def signer(
     return valid
 
 
+def _is_before(moment: object, end: str) -> bool:
+    """False also when one of them is no time: nothing proves that the key was still valid."""
+    try:
+        one, other = (datetime.fromisoformat(str(text)) for text in (moment, end))
+    except ValueError:
+        return False
+    return one.replace(tzinfo=one.tzinfo or UTC) < other.replace(tzinfo=other.tzinfo or UTC)
+
+
 def _is_signed(message: str, signature: Signature, key: RegistryKey) -> bool:
     from cryptography.exceptions import InvalidSignature  # 56 ms, only for a download
     from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -94,10 +121,10 @@ def _is_signed(message: str, signature: Signature, key: RegistryKey) -> bool:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-    public = load_der_public_key(b64decode(key.key))
-    if not isinstance(public, EllipticCurvePublicKey):
-        return False
     try:
+        public = load_der_public_key(b64decode(key.key))
+        if not isinstance(public, EllipticCurvePublicKey):
+            return False
         public.verify(b64decode(signature.signed, validate=True), message.encode(), ECDSA(SHA256()))
     except (InvalidSignature, binascii.Error, ValueError):
         return False

@@ -99,13 +99,15 @@ class Store:
                     raise
             yield directory
 
-    def was_ever_signed(self) -> bool:
-        """Whether some installed release came with npm's signature."""
-        for key in self.installed():
-            with suppress(NotFoundError, DamagedError):
-                if self.receipt(key).signed_by:
-                    return True
-        return False
+    def receipts(self) -> Iterator[Receipt]:
+        """Of what is installed, and of what variants were made from; unreadable ones are left out.
+
+        They are the memory of what each release was when it was verified.
+        """
+        in_variants = self._home.root.glob(f"*/generations/*/native/{RECEIPT}")
+        for path in (*self._home.store.glob(f"*/*/{RECEIPT}"), *in_variants):
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                yield read_receipt(path)
 
     def has(self, release: Release) -> bool:
         try:
@@ -117,14 +119,7 @@ class Store:
         """NotFoundError or DamagedError when it can't be had."""
         path = self.directory(key) / RECEIPT
         try:
-            document = json.loads(fs.read_file(path))
-            return Receipt(
-                package=str(document["package"]),
-                version=str(document["version"]),
-                integrity=str(document["integrity"]),
-                signed_by=document.get("signed_by"),
-                files={str(name): str(value) for name, value in document["files"].items()},
-            )
+            return read_receipt(path)
         except FileNotFoundError:
             raise NotFoundError("installed release", " ".join(key)) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -171,6 +166,18 @@ class Store:
             "files": files,
         }
         fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
+
+
+def read_receipt(path: Path) -> Receipt:
+    """OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError when it is none."""
+    document = json.loads(fs.read_file(path))
+    return Receipt(
+        package=str(document["package"]),
+        version=str(document["version"]),
+        integrity=str(document["integrity"]),
+        signed_by=str(document["signed_by"]) if document.get("signed_by") else None,
+        files={str(name): str(value) for name, value in document["files"].items()},
+    )
 
 
 def _lock_name(key: Key) -> str:

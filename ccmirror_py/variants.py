@@ -16,6 +16,7 @@ from ccmirror_py import fs
 from ccmirror_py.errors import CcmError, DamagedError, NewerError, NotFoundError, UsageError
 from ccmirror_py.home import Home
 from ccmirror_py.secret import Secret, check_secret
+from ccmirror_py.store import RECEIPT, read_receipt
 from ccmirror_py.variant import Variant, check_name, from_json, is_name, is_newer, same_program
 
 KEPT_GENERATIONS = 2
@@ -90,9 +91,8 @@ class Variants:
     def signed_by(self, name: str) -> str | None:
         """The key that signed the current program's release; None when unsigned or not known."""
         try:
-            receipt = json.loads(fs.read_file(self._home.current(name) / "native" / "receipt.json"))
-            return str(receipt["signed_by"]) if receipt["signed_by"] else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return read_receipt(self._home.current(name) / "native" / RECEIPT).signed_by
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def number(self, name: str) -> int:

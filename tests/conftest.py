@@ -116,7 +116,8 @@ def npm() -> Iterator[NpmRegistry]:
 @pytest.fixture
 def sandbox(tmp_path: Path, npm: NpmRegistry) -> Sandbox:
     """A user whose npm registry is `npm`; what it serves only stands in for Claude Code."""
-    return make_sandbox(tmp_path / "home", {"NPM_CONFIG_REGISTRY": npm.url})
+    keys = f"{npm.url}-/npm/v1/keys"  # nothing asks npm's own list
+    return make_sandbox(tmp_path / "home", {"NPM_CONFIG_REGISTRY": npm.url, "CCM_NPM_KEYS": keys})
 
 
 @pytest.fixture

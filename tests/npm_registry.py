@@ -524,6 +524,7 @@ class NpmRegistry:
     token: str | None = None  # a Bearer token ...
     login: tuple[str, str] | None = None  # ... or user and password: one is required when set
     ranges = True  # False: always the whole tarball, like Verdaccio
+    keys: dict[str, Any] | None = None  # what `-/npm/v1/keys` answers
 
     def __init__(self) -> None:
         self.closing = threading.Event()
@@ -627,6 +628,8 @@ class NpmRegistry:
         releases = self._packages.get(route["name"]) if route else None
         if path.endswith("/-/ping"):
             return _json({})
+        if path.endswith("/-/npm/v1/keys") and self.keys is not None:
+            return _json(self.keys)
         if not route or not releases:
             return _json({"error": "Not found"}, 404)
         name, rest = route["name"], route["rest"] or ""

@@ -25,6 +25,11 @@ from ccmirror_py.release import (
 )
 from ccmirror_py.version import Version, parse_version
 
+
+def nobody(message: str, signatures: object) -> None:
+    """Who signed it, where that is not what is tried."""
+
+
 PACKAGES = {
     Platform("linux", "x64"): "@anthropic-ai/claude-code-linux-x64",
     Platform("linux", "arm64"): "@anthropic-ai/claude-code-linux-arm64",
@@ -163,7 +168,7 @@ def test_any_text_is_a_sha512_or_a_verification_error(text: str) -> None:
 
 
 def test_a_release_is_what_the_registry_says_about_it() -> None:
-    release = parse_release(document(), PACKAGES[LINUX], VERSION)
+    release = parse_release(document(), PACKAGES[LINUX], VERSION, nobody)
     assert release == Release(PACKAGES[LINUX], VERSION, URL, Integrity(DIGEST))
     assert (release.native, release.key) == (True, ("claude-code-linux-x64", "2.1.330"))
 
@@ -189,7 +194,7 @@ def test_the_javascript_release_is_kept_under_the_name_of_the_root_package() -> 
 )
 def test_an_answer_about_something_else_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(VerificationError) as refused:
-        parse_release(document(**changes), PACKAGES[LINUX], VERSION)
+        parse_release(document(**changes), PACKAGES[LINUX], VERSION, nobody)
     assert refused.value.sentence.startswith(f"Asked for {PACKAGES[LINUX]} 2.1.330, ")
 
 
@@ -198,7 +203,7 @@ def test_an_answer_about_something_else_is_refused(changes: dict[str, object]) -
 )
 def test_an_answer_without_an_address_is_refused(dist: object) -> None:
     with pytest.raises(NetworkError) as refused:
-        parse_release(document(dist=dist), PACKAGES[LINUX], VERSION)
+        parse_release(document(dist=dist), PACKAGES[LINUX], VERSION, nobody)
     assert refused.value.hint
 
 
@@ -206,7 +211,7 @@ def test_an_answer_without_an_address_is_refused(dist: object) -> None:
 def test_a_release_without_a_sha512_is_refused(integrity: object) -> None:
     answer = document(dist={"tarball": URL, "integrity": integrity, "shasum": "00" * 20})
     with pytest.raises(VerificationError):
-        parse_release(answer, PACKAGES[LINUX], VERSION)
+        parse_release(answer, PACKAGES[LINUX], VERSION, nobody)
 
 
 @pytest.mark.parametrize(

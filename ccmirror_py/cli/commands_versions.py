@@ -18,6 +18,9 @@ def update(
     claude_version: Annotated[
         str | None, typer.Option(metavar="RULE", help="From now on by this rule.")
     ] = None,
+    allow_older: Annotated[
+        bool, typer.Option("--allow-older", help="Also when the rule means an older version now.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -27,7 +30,8 @@ def update(
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "update")
     spec = parse_spec(claude_version) if claude_version else None
-    outcomes = operation.update(context, operation.UpdateRequest(chosen, spec, dry_run))
+    request = operation.UpdateRequest(chosen, spec, dry_run, allow_older)
+    outcomes = operation.update(context, request)
     _report_outcomes(outcomes, as_json)
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
     if failures:

@@ -9,7 +9,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import described
 from ccmirror_py.environment import tiers_of, weakness
 from ccmirror_py.errors import CcmError
-from ccmirror_py.outcome import Current, Failed, Outcome, Refreshed, RolledBack, Updated
+from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, RolledBack, Updated
 from ccmirror_py.release import program_of
 from ccmirror_py.times import age
 from ccmirror_py.variant import FromFile, FromVariable, Variant, to_json
@@ -138,7 +138,13 @@ def outcome_line(outcome: Outcome) -> str:
         case Current(name, version):
             return f"{name}: {version}, nothing to do"
         case Updated(name, before, after, dry_run):
-            return f"{name}: {before} {'would become' if dry_run else '->'} {after}"
+            older = " (older)" if after < before else ""
+            return f"{name}: {before} {'would become' if dry_run else '->'} {after}{older}"
+        case Kept(name, version, rule, offered):
+            return (
+                f"{name}: {version} stays: {rule} means {offered} now, which is older\n"
+                f"     Take it all the same: ccm update {name} --allow-older"
+            )
         case Refreshed(name, version, dry_run):
             return f"{name}: {version}, {'would be refreshed' if dry_run else 'refreshed'}"
         case Failed(name, error):
@@ -175,6 +181,14 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
                 "outcome": "would update" if dry_run else "updated",
                 "before": str(before),
                 "version": str(after),
+            }
+        case Kept(name, version, rule, offered):
+            return {
+                "name": name,
+                "outcome": "kept",
+                "version": str(version),
+                "rule": str(rule),
+                "offered": str(offered),
             }
         case Refreshed(name, version, dry_run):
             outcome_word = "would refresh" if dry_run else "refreshed"

@@ -64,11 +64,13 @@ def user_home(environ: Mapping[str, str]) -> Path:
 
 def registry(environ: Mapping[str, str]) -> "Registry":
     from ccmirror_py.registry import Registry
+    from ccmirror_py.signers import Signers
     from ccmirror_py.transport import Network
 
     # A project's file would say where the program comes from that gets the user's keys: not of a
     # repository somebody cloned, unless they say so.
     config = npm_config(environ, Path.cwd() if environ.get("CCM_PROJECT_NPMRC") else None)
+    cache = home(environ).cache
     ca_files = (config.values.get("cafile"), environ.get("NODE_EXTRA_CA_CERTS"))
     return Registry(
         config,
@@ -77,8 +79,9 @@ def registry(environ: Mapping[str, str]) -> "Registry":
             proxies=proxies(environ),
             no_proxy=environ.get("NO_PROXY") or environ.get("no_proxy") or "",
         ),
-        home(environ).cache / "registry",
+        cache / "registry",
         time.sleep,
+        Signers(cache / "npm-keys.json", environ.get("CCM_NPM_KEYS", ""), note),
     )
 
 

@@ -1,6 +1,5 @@
 """`ccm prune`: free what nothing uses. `ccm verify`: read again what is installed."""
 
-import json
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.errors import DamagedError
 from ccmirror_py.operations.trash import empty
 from ccmirror_py.sessions import running_sessions
-from ccmirror_py.store import RECEIPT, Key, file_problems
+from ccmirror_py.store import RECEIPT, Key, file_problems, read_receipt
 from ccmirror_py.variants import Broken
 
 
@@ -48,14 +47,14 @@ def _is_unused(context: Context, key: Key) -> bool:
 
 def _release_of(receipt: Path) -> Key:
     try:
-        document = json.loads(fs.read_file(receipt))
-        return str(document["package"]), str(document["version"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        made_from = read_receipt(receipt)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedError(
             receipt,
             "can't be read, so nobody knows what is used",
             f"Run: ccm doctor --fix {receipt.parents[3].name}",
         ) from None
+    return made_from.package, made_from.version
 
 
 def prune(context: Context, dry_run: bool) -> Freed:
@@ -103,8 +102,7 @@ def verify(context: Context) -> dict[Path, list[str]]:
 def native_problems(native: Path) -> list[str]:
     """What is wrong with the program of one generation, by its own receipt."""
     try:
-        document = json.loads(fs.read_file(native / RECEIPT))
-        files = {str(name): str(digest) for name, digest in document["files"].items()}
+        files = read_receipt(native / RECEIPT).files
     except FileNotFoundError:
         return [f"{native / RECEIPT} is missing"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, DiskError
 from ccmirror_py.operations.publish import Next, is_stale, publish, resolve, settings_for
-from ccmirror_py.outcome import Current, Failed, Outcome, Refreshed, Updated
+from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, Updated
 from ccmirror_py.release import Release
 from ccmirror_py.times import now
 from ccmirror_py.variant import Variant
@@ -15,11 +15,12 @@ from ccmirror_py.version import LATEST, Spec, Version, allows
 
 @dataclass(frozen=True)
 class UpdateRequest:
-    """`spec` None keeps each variant's own rule."""
+    """`spec` None keeps each variant's own rule; `allow_older` even where it means a step back."""
 
     names: Sequence[str]
     spec: Spec | None = None
     dry_run: bool = False
+    allow_older: bool = False
 
 
 def update(context: Context, request: UpdateRequest) -> list[Outcome]:
@@ -45,6 +46,9 @@ def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
     release = context.registry.find(spec, context.platform)
     if release.version == variant.version and spec == variant.spec:
         return _refresh(context, variant, request.dry_run)
+    if spec == variant.spec and release.version < variant.version and not request.allow_older:
+        # withdrawn, or a mirror that lags, or somebody who wants an old hole back
+        return Kept(name, variant.version, spec, release.version)
     if request.dry_run:
         return _outcome(variant, release.version, dry_run=True)
     return _move(context, variant, spec, release)
