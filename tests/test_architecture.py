@@ -23,10 +23,10 @@ FILES = {
 LAYERS = {
     "pure": "check environment errors launcher npmrc outcome provider release secret settings "
     "signature variant version",
-    "adapter": "archive credential echo fs home host journal providers registry sessions "
+    "adapter": "archive credential echo fs home host journal providers registry releases sessions "
     "signers store times transport trash variants",
     "context": "context",
-    "operation": "operations.create operations.doctor operations.doctor_launch operations.key "
+    "operation": "operations.compare operations.create operations.doctor operations.doctor_launch operations.key "
     "operations.prune operations.publish operations.remove operations.rollback operations.run "
     "operations.trash operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "

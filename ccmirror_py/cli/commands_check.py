@@ -67,19 +67,36 @@ def _launched(context: Context, name: str) -> list[Check]:
         return [Check(name, "launch", "failed", error.sentence, error.hint)]
 
 
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    releases: Annotated[
+        bool,
+        typer.Option("--releases", help="Compare with Anthropic's signed list of releases, too."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Read every installed program again and compare it with its receipt."""
     from ccmirror_py.operations.prune import verify as operation
 
-    found = operation(wiring.context())
+    context = wiring.context()
+    found = operation(context)
+    compared = []
+    if releases:
+        from ccmirror_py.operations.compare import compare
+
+        compared = compare(context, wiring.releases(context.environ))
     if as_json:
         entries = [{"path": str(path), "problems": found[path]} for path in found]
-        out_json({"schema": 1, "checked": entries})
+        told = {"compared": [vars(each) for each in compared]} if releases else {}
+        out_json({"schema": 1, "checked": entries, **told})
     else:
         for path, problems in found.items():
             out(f"{'; '.join(problems) or 'ok'}: {path}")
-    if any(found.values()):
+        for each in compared:
+            out(f"{each.result}: {each.package} {each.version} {each.detail}".rstrip())
+    if any(found.values()) or any(each.result == "different" for each in compared):
         raise typer.Exit(1)
+    if any(each.result == "not compared" for each in compared):
+        raise typer.Exit(4)
 
 
 def echo(

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from ccmirror_py.npmrc import NpmConfig
     from ccmirror_py.registry import Registry
     from ccmirror_py.release import Release
+    from ccmirror_py.releases import Releases
+    from ccmirror_py.transport import Network
 
 
-def context() -> Context:
-    environ = dict(os.environ)
+def context(environ: Mapping[str, str] | None = None) -> Context:
+    """For this process's environment, unless another is given."""
+    environ = dict(os.environ) if environ is None else environ
     if sys.platform == "win32":
         raise UsageError(
             "ccm does not run on Windows itself yet.", "It runs in WSL: wsl --install, then Linux."
@@ -65,23 +68,36 @@ def user_home(environ: Mapping[str, str]) -> Path:
 def registry(environ: Mapping[str, str]) -> "Registry":
     from ccmirror_py.registry import Registry
     from ccmirror_py.signers import Signers
-    from ccmirror_py.transport import Network
 
+    config = _config(environ)
+    cache = home(environ).cache
+    signers = Signers(cache / "npm-keys.json", environ.get("CCM_NPM_KEYS", ""), note)
+    return Registry(config, network(environ, config), cache / "registry", time.sleep, signers)
+
+
+def releases(environ: Mapping[str, str]) -> "Releases":
+    from ccmirror_py.releases import ADDRESS, Releases
+    from ccmirror_py.transport import Transport
+
+    config = _config(environ)
+    address = environ.get("CCM_RELEASES_URL") or ADDRESS
+    return Releases(Transport(config, network(environ, config)), address)
+
+
+def _config(environ: Mapping[str, str]) -> "NpmConfig":
     # A project's file would say where the program comes from that gets the user's keys: not of a
     # repository somebody cloned, unless they say so.
-    config = npm_config(environ, Path.cwd() if environ.get("CCM_PROJECT_NPMRC") else None)
-    cache = home(environ).cache
+    return npm_config(environ, Path.cwd() if environ.get("CCM_PROJECT_NPMRC") else None)
+
+
+def network(environ: Mapping[str, str], config: "NpmConfig") -> "Network":
+    from ccmirror_py.transport import Network
+
     ca_files = (config.values.get("cafile"), environ.get("NODE_EXTRA_CA_CERTS"))
-    return Registry(
-        config,
-        Network(
-            ca_files=tuple(Path(path) for path in ca_files if path),
-            proxies=proxies(environ),
-            no_proxy=environ.get("NO_PROXY") or environ.get("no_proxy") or "",
-        ),
-        cache / "registry",
-        time.sleep,
-        Signers(cache / "npm-keys.json", environ.get("CCM_NPM_KEYS", ""), note),
+    return Network(
+        ca_files=tuple(Path(path) for path in ca_files if path),
+        proxies=proxies(environ),
+        no_proxy=environ.get("NO_PROXY") or environ.get("no_proxy") or "",
     )
 
 
