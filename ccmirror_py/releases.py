@@ -101,6 +101,6 @@ class Releases:
 
 
 def _dearmoured(text: str) -> bytes:
-    """The binary key in ASCII armour (RFC 9580, section 6.2): base64 between headers and checksum."""
+    """The key in ASCII armour (RFC 9580, section 6.2): base64 between headers and checksum."""
     body = text.partition("\n\n")[2].partition("\n=")[0]
     return b64decode("".join(body.split()))

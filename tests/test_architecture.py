@@ -26,8 +26,8 @@ LAYERS = {
     "adapter": "archive credential echo fs home host journal providers registry releases sessions "
     "signers store times transport trash variants",
     "context": "context",
-    "operation": "operations.compare operations.create operations.doctor operations.doctor_launch operations.key "
-    "operations.prune operations.publish operations.remove operations.rollback operations.run "
+    "operation": "operations.compare operations.create operations.doctor operations.doctor_launch "
+    "operations.key operations.prune operations.publish operations.remove operations.rollback operations.run "
     "operations.trash operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
     "cli.commands_trash cli.commands_versions "

@@ -279,7 +279,8 @@ def test_update_pin_unpin_rollback_and_remove_tell_what_became_of_it(
         ("pin e", "e stays at 2.1.331.\n"),
         (
             "pin e '<2.1.331'",
-            "e: 2.1.331 -> 2.1.330 (older)\ne stays within <2.1.331 (now 2.1.330); see: ccm update e\n",
+            "e: 2.1.331 -> 2.1.330 (older)\n"
+            "e stays within <2.1.331 (now 2.1.330); see: ccm update e\n",
         ),
         ("update e", "e: 2.1.330, nothing to do\n"),
         ("unpin e", "e follows latest again (now 2.1.330); see: ccm update e\n"),

@@ -15,6 +15,7 @@ import pytest
 
 from ccmirror_py.cli import wiring
 from ccmirror_py.errors import VerificationError
+from ccmirror_py.host import this_platform
 from ccmirror_py.npmrc import NpmConfig
 from ccmirror_py.releases import FINGERPRINT, KEY, NotComparedError, Releases
 from ccmirror_py.transport import Network, Transport
@@ -22,7 +23,7 @@ from ccmirror_py.version import Version
 from tests.conftest import Sandbox
 from tests.npm_registry import NpmRegistry
 
-PLATFORM = wiring.this_platform().package.removeprefix("@anthropic-ai/claude-code-")
+PLATFORM = this_platform().package.removeprefix("@anthropic-ai/claude-code-")
 VERSION = Version(2, 1, 400)
 
 needs_gpg = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg is not installed")
@@ -118,7 +119,7 @@ def test_what_can_not_be_compared_is_not_called_wrong(
     releases = signed.releases()
     with pytest.raises(NotComparedError):
         releases.checksum(VERSION, PLATFORM, tmp_path)  # nothing there
-    with pytest.raises(NotComparedError, match="from 2.1.89 on"):
+    with pytest.raises(NotComparedError, match=r"from 2\.1\.89 on"):
         releases.checksum(Version(2, 1, 88), PLATFORM, tmp_path)
     signed.publish("2.1.400", "ab" * 32)
     with pytest.raises(NotComparedError, match="has no plan9-x64"):
