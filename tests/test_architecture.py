@@ -27,8 +27,8 @@ LAYERS = {
     "signers store times transport trash variants",
     "context": "context",
     "operation": "operations.compare operations.create operations.doctor operations.doctor_launch "
-    "operations.key operations.prune operations.publish operations.remove operations.rollback operations.run "
-    "operations.trash operations.update",
+    "operations.key operations.prune operations.publish operations.remove operations.rollback "
+    "operations.run operations.trash operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
     "cli.commands_trash cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.render cli.wiring",
