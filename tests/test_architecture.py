@@ -24,11 +24,11 @@ LAYERS = {
     "pure": "check environment errors launcher npmrc outcome provider release secret settings "
     "signature variant version",
     "adapter": "archive credential echo fs home host journal providers registry releases sessions "
-    "signers store times transport trash variants",
+    "signers store times transport trash variants watch",
     "context": "context",
-    "operation": "operations.compare operations.create operations.doctor operations.doctor_launch "
-    "operations.key operations.prune operations.publish operations.remove operations.rollback "
-    "operations.run operations.trash operations.update",
+    "operation": "operations.audit operations.compare operations.create operations.doctor "
+    "operations.doctor_launch operations.key operations.prune operations.publish operations.remove "
+    "operations.rollback operations.run operations.trash operations.twin operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
     "cli.commands_trash cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.render cli.wiring",

@@ -6,7 +6,7 @@ import typer
 
 from ccmirror_py.check import Check
 from ccmirror_py.cli import render, wiring
-from ccmirror_py.cli.options import AsJson, Names
+from ccmirror_py.cli.options import AsJson, Name, Names
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, NotFoundError, UsageError
@@ -65,6 +65,22 @@ def _launched(context: Context, name: str) -> list[Check]:
         return list(launch_checks(context, context.variants.get(name)))
     except CcmError as error:
         return [Check(name, "launch", "failed", error.sentence, error.hint)]
+
+
+def audit(name: Name, as_json: AsJson = False) -> None:
+    """Start a throw-away twin among bait and show what it touched; exit code 1 for any leak."""
+    from ccmirror_py.operations.audit import audit as operation
+
+    context = wiring.context()
+    context.begin_change()
+    checks = list(operation(context, context.variants.get(name)))
+    if as_json:
+        out_json({"schema": 1, "checks": [vars(check) for check in checks]})
+    else:
+        rows = [(check.result, check.name, check.detail) for check in checks]
+        out(render.table(("RESULT", "PROMISE", "PROOF"), rows))
+    if any(check.result == "failed" for check in checks):
+        raise typer.Exit(1)
 
 
 def verify(

@@ -1,0 +1,124 @@
+"""A throw-away twin of a variant, to be started and looked at.
+
+The twin has the same program, launcher, arguments and pinned settings; only its config directory,
+its endpoint (ccm's echo server on this machine) and its key (an invented one) are its own.
+"""
+
+import json
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ccmirror_py import fs
+from ccmirror_py.context import Context
+from ccmirror_py.echo import Received
+from ccmirror_py.environment import KEY_DESCRIPTOR
+from ccmirror_py.launcher import Launch, render
+from ccmirror_py.operations.publish import launch_of
+from ccmirror_py.settings import seeded_claude_json
+from ccmirror_py.variant import FromFile, Variant
+
+LAUNCH_TIMEOUT = 120.0
+
+Settings = dict[str, Any]
+Changed = Callable[[Settings, Path], Settings]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """`directory` holds all of it: `launch`, `settings.json`, `config/` and what a caller adds."""
+
+    directory: Path
+    launch: Launch
+    key: str
+
+    def start(
+        self,
+        words: Sequence[str],
+        project: Path,
+        environ: Mapping[str, str],
+        wrapper: Sequence[str] = (),
+    ) -> str:
+        """What it printed, or why it did not. `wrapper` is a command it is started by."""
+        try:
+            done = subprocess.run(
+                [*wrapper, self.directory / "launch", *words],
+                cwd=project,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=LAUNCH_TIMEOUT,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        return done.stdout + done.stderr
+
+    def broken_promises(self, received: Sequence[Received]) -> Iterator[str]:
+        """What it sent that a variant never should."""
+        expected = {
+            "ANTHROPIC_AUTH_TOKEN": {"authorization": f"Bearer {self.key}", "x-api-key": None},
+            KEY_DESCRIPTOR: {"authorization": None, "x-api-key": self.key},
+        }[self.launch.key_variable or ""]
+        environment = self.launch.environment
+        models = {value for name, value in environment.items() if name.endswith("_MODEL")}
+        models = {model.removesuffix("[1m]") for model in models}
+        for request in received:
+            if request.method != "POST":
+                continue
+            if models and request.model not in models:
+                yield f"asked for the model {request.model}"
+            for header, value in expected.items():
+                if request.header(header) != value:
+                    yield f"sent another {header} than the variant's"
+
+
+@contextmanager
+def twin(
+    context: Context, variant: Variant, url: str, changed: Changed = lambda settings, _: settings
+) -> Iterator[Twin]:
+    """`changed` may change the pinned settings, given the directory. Nothing is left behind."""
+    name = variant.name
+    with context.home.lock(name, context.say):
+        directory = context.home.stage(name)
+        try:
+            yield _made(context, variant, directory, url, changed)
+        finally:
+            fs.remove_tree(directory)
+
+
+def _made(context: Context, variant: Variant, directory: Path, url: str, changed: Changed) -> Twin:
+    generation = context.home.generation(variant.name, context.variants.number(variant.name))
+    own = {
+        "CLAUDE_CONFIG_DIR": str(directory / "config"),
+        "ANTHROPIC_CONFIG_DIR": str(directory / "config" / "anthropic"),
+        "ANTHROPIC_BASE_URL": url,
+    }
+    key = f"ccm-twin-{secrets.token_hex(12)}"
+    settings = changed(json.loads(fs.read_file(generation / "settings.json")), directory)
+    settings["env"] = {**settings["env"], **own}
+    if variant.key_variable is None:
+        settings["env"]["ANTHROPIC_AUTH_TOKEN"] = key  # held empty for a login, which it has not
+    launch = launch_of(context, variant, generation, settings)
+    launch = replace(
+        launch,
+        settings=str(directory / "settings.json"),
+        network={},  # the twin never hands over to ccm, which would start the real variant
+        environment={**variant.environment, **own},
+        key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
+        credential=FromFile(),
+        credential_file=str(directory / "credential"),
+    )
+    fs.make_directory(directory / "config")
+    seeded = json.dumps(seeded_claude_json({}, variant)).encode()
+    fs.write_file(directory / "config" / ".claude.json", seeded, 0o600)
+    fs.write_file(directory / "settings.json", json.dumps(settings).encode(), 0o600)
+    fs.write_file(directory / "credential", key.encode() + b"\n", 0o600)
+    fs.write_file(directory / "launch", render(launch).encode(), 0o700)
+    return Twin(directory, launch, key)
