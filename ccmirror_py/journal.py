@@ -60,8 +60,13 @@ class Journal:
         try:
             self.announce(name, "remove, keep config" if keep_config else "remove", trashed)
         except OSError as error:
-            if trashed or error.errno != errno.ENOSPC:
+            if error.errno != errno.ENOSPC:
                 raise
+            if trashed:
+                raise CcmError(
+                    "The disk is full, so nothing can be moved to the trash.",
+                    f"Delete it for good instead: ccm remove {name} --purge",
+                ) from None
             # a full disk must not keep anybody from making room; if this is killed, what is left
             # is a variant without its command, and the same command again ends it
         self._finish_removal(name, keep_config, trashed)
