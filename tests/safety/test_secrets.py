@@ -210,7 +210,7 @@ def in_processes(started: tuple[Started, ...], variable: bool) -> list[str]:
     """
     found = []
     for process in started:
-        checked = "/.staging/" in process.argv[0]
+        checked = "/.staging/" in process.argv[0] and process.argv[0].endswith("/claude")
         claude = process.argv[0].endswith("/claude") and not checked
         for word in process.argv:
             found += [f"{key} is an argument of {process.argv[0]}" for key in shows(word)]
@@ -292,6 +292,7 @@ COMMANDS = {
     "doctor --json": reads("doctor --json"),
     # the stand-in for Claude Code answers nothing
     "doctor --launch": reads("doctor zai --launch", 1),
+    "audit": reads("audit zai", 1),
     "verify": reads("verify"),
     "completion": reads("completion bash"),
     "update --dry-run": reads("update --all --dry-run"),
