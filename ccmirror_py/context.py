@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """`environ` is the caller's environment, `user_home` the home directory it names.
+    """`environ` is the caller's environment (with keys in it, so it is not shown), `user_home` the
+    home directory it names.
 
     `ccm` is the command that starts ccm again. `say` tells people something on stderr, `show` wraps
     a download with a progress bar where there is a terminal. `connect` makes the registry client,
@@ -32,7 +33,7 @@ class Context:
 
     home: Home
     platform: Platform
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     user_home: Path
     ccm: tuple[str, ...]
     say: Callable[[str], None]

@@ -23,9 +23,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ccmirror_py import fs
 from ccmirror_py.errors import BusyError, UsageError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LOCK_TIMEOUT = 60.0
 """Seconds. Locks are held while something is built, never while something is downloaded, except
@@ -104,14 +108,9 @@ class Home:
 
         BusyError after `timeout` seconds. The kernel frees the lock of a process that died.
         """
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        lock = FileLock(
-            self._locks / f"{name}.lock",
-            mode=0o600,
-            fallback_to_soft=False,
-            preserve_lock_file=True,
-        )
+        lock = self._file_lock(name)
         try:
             try:
                 lock.acquire(timeout=0)
@@ -132,14 +131,9 @@ class Home:
     @contextmanager
     def lock_if_free(self, name: str) -> Iterator[bool]:
         """As `lock`, but True or False at once instead of waiting."""
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        lock = FileLock(
-            self._locks / f"{name}.lock",
-            mode=0o600,
-            fallback_to_soft=False,
-            preserve_lock_file=True,
-        )
+        lock = self._file_lock(name)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -167,6 +161,17 @@ class Home:
                         fs.remove_tree(staged)
                 except OSError as error:
                     say(f"What a killed ccm left in {staged} can't be cleared yet: {error}")
+
+    def _file_lock(self, name: str) -> "FileLock":
+        from filelock import FileLock
+
+        fs.ensure_directory(self._locks)  # FileLock would make it with whatever the umask leaves
+        return FileLock(
+            self._locks / f"{name}.lock",
+            mode=0o600,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+        )
 
     @property
     def _locks(self) -> Path:

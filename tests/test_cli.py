@@ -1351,30 +1351,6 @@ def test_a_home_others_can_change_is_refused(sandbox: Sandbox, npm: NpmRegistry,
     assert npm.requests == ()
 
 
-def test_whatever_the_umask_nobody_else_gets_at_anything(
-    sandbox: Sandbox, npm: NpmRegistry
-) -> None:
-    """Releases are readable in themselves, below directories that nobody else can enter."""
-    npm.publish("2.1.329")
-    npm.publish("2.1.330")
-    lines = (
-        "create zai --provider zai --api-key-stdin --claude-version 2.1.329",
-        "update zai --claude-version latest",
-        "pin zai",
-    )
-    for line in lines:
-        words = f"umask 000; exec {shlex.quote(str(CCM))} {line}"
-        assert sandbox.run("sh", "-c", words, stdin=f"{KEY}\n").returncode == 0
-    released = {"claude": 0o555, "receipt.json": 0o444}
-    for path in (sandbox.ccm_home, *sandbox.ccm_home.rglob("*")):
-        mode = path.lstat().st_mode
-        if not stat.S_ISLNK(mode):
-            allowed = released.get(path.name) if stat.S_ISREG(mode) else None
-            assert allowed in (None, stat.S_IMODE(mode)), path
-            assert allowed or not mode & 0o077, path
-    assert sandbox.bin_dir.stat().st_mode & 0o022 == 0
-
-
 # --- completion --------------------------------------------------------------------------------
 
 

@@ -45,8 +45,11 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
     if users is not None or here != launch.network:
         pinned = merged_settings({"env": here}, pinned)
         merged = merged_settings(pinned, _json_object(users) if users else {})
-        launch = replace(launch, settings=_settings_file(context, merged), network=here)
-    return Command(("/bin/sh", "-c", render(launch), name, *rest))
+        settings = _kept_file(context, json.dumps(merged).encode(), "json")
+        launch = replace(launch, settings=settings, network=here)
+    # a file, and not `sh -c`: the text may hold a proxy's password, and everybody sees arguments
+    script = _kept_file(context, render(launch).encode(), "sh")
+    return Command(("/bin/sh", script, *rest))
 
 
 def run(command: Command) -> None:
@@ -105,10 +108,9 @@ def _json_object(value: str) -> Mapping[str, object]:
     return document
 
 
-def _settings_file(context: Context, settings: Mapping[str, object]) -> str:
-    """A file with these settings; the same settings are the same file."""
-    content = json.dumps(settings).encode()
-    path = context.home.cache / "settings" / f"{hashlib.sha256(content).hexdigest()}.json"
+def _kept_file(context: Context, content: bytes, ending: str) -> str:
+    """A file with this content, until the next `ccm prune`; the same content is the same file."""
+    path = context.home.cache / "settings" / f"{hashlib.sha256(content).hexdigest()}.{ending}"
     context.home.prepare()
     with context.home.lock(".settings", context.say):
         if not path.exists():
