@@ -72,6 +72,7 @@ def audit(context: Context, variant: Variant) -> Iterator[Check]:
             home = started.directory / "home"
             project = _lay_bait(home, astray)
             log = started.directory / "calls"
+            fs.write_file(log, b"", 0o600)  # strace would make it for others to read, too
             wrapper = tracer(log)
             words = ("-p", f"run: {_TOOL}", "--allowedTools", f"Bash({_TOOL}:*)")
             environ = _environ(context, home, outside, astray)
@@ -150,7 +151,9 @@ def _lay_bait(home: Path, astray: Listener) -> Path:
 
 def _started(name: str, seen: _Seen) -> Check:
     if "The tool answered:" not in seen.printed:
-        return Check(name, "started", "failed", f"no tool call: {seen.printed.strip()[:300]}")
+        # not a line of what the tool `env` may have told
+        said = [line for line in seen.printed.splitlines() if line and "=" not in line]
+        return Check(name, "started", "failed", f"no tool call: {' '.join(said)[:300]}")
     return Check(name, "started", "ok", "one prompt, one tool call, one answer")
 
 

@@ -93,18 +93,20 @@ def _pinned(name: str, path: Path) -> Mapping[str, object]:
 
 def _json_object(value: str) -> Mapping[str, object]:
     """Settings as Claude Code takes them: a file's path, or the JSON itself."""
+    typed = value.lstrip().startswith("{")
+    place = "given with --settings" if typed else f"in {value}"  # a key may have been typed
     try:
-        text = value if value.lstrip().startswith("{") else Path(value).read_text()
+        text = value if typed else Path(value).read_text()
         document = json.loads(text)
     except FileNotFoundError as error:
         raise NotFoundError("settings file", str(error.filename)) from None
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"The settings in {value[:80]} can't be read: {error}",
+            f"The settings {place} can't be read: {error}",
             "Settings are JSON, in a file or as the argument itself.",
         ) from None
     if not isinstance(document, dict):
-        raise UsageError(f"The settings in {value[:80]} are not a JSON object.")
+        raise UsageError(f"The settings {place} are not a JSON object.")
     return document
 
 

@@ -90,8 +90,10 @@ class Table:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def below(self) -> list[str]:
-        """Suites with fewer cases than their floor."""
-        return [suite for suite, row in self._rows.items() if row[0] < FLOORS[suite]]
+        """Suites with fewer cases than their floor. Each suite has only some of the seeds."""
+        whole = len(self._rows) == len(FLOORS)
+        checked = {suite: row for suite, row in self._rows.items() if suite != "seeds" or whole}
+        return [suite for suite, row in checked.items() if row[0] < FLOORS[suite]]
 
     def text(self) -> str:
         """In Markdown, in the order of the floors."""
