@@ -35,7 +35,8 @@ from tests.npm_registry import NpmRegistry
 from tests.safety.shells import HOSTILE, INSTALLED, SHELLS, SHELLS_OWN, WITH_NEWLINES
 from tests.safety.table import Tally, sample
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 VALUES = (*HOSTILE, *WITH_NEWLINES)
 STAND_IN = b"""#!/bin/sh
 [ "${1-}" != --version ] || { echo "2.1.330 (Claude Code)"; exit; }
