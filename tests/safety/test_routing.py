@@ -251,9 +251,15 @@ SEEDS = {
     ),
     "settings that are not pinned": (
         "settings.json",
-        '"apiKeyHelper": ""',
+        '"ANTHROPIC_CUSTOM_HEADERS": ""',
         '"x": ""',
-        Trip("latest", "bearer", project="helper"),
+        Trip("2.1.113", "bearer", project="endpoint"),
+    ),
+    "a proxy's exceptions that are not pinned": (
+        "settings.json",
+        '"NO_PROXY": "127.0.0.1,',
+        '"NO_PROXYX": "',
+        Trip("2.1.113", "x-api-key", "proxies", "proxies"),
     ),
 }
 
