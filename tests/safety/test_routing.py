@@ -255,12 +255,6 @@ SEEDS = {
         '"x": ""',
         Trip("2.1.113", "bearer", project="endpoint"),
     ),
-    "a proxy's exceptions that are not pinned": (
-        "settings.json",
-        '"NO_PROXY": "127.0.0.1,',
-        '"NO_PROXYX": "',
-        Trip("2.1.113", "x-api-key", "proxies", "proxies"),
-    ),
 }
 
 
