@@ -45,9 +45,14 @@ NETWORK_NAMES = (
     "http_proxy",
     "https_proxy",
     "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
     "NODE_EXTRA_CA_CERTS",
 )
 """How this machine reaches others: the shell's values count, a project's must not."""
+
+THIS_MACHINE = "127.0.0.1,localhost,::1"
+"""Stands before the shell's NO_PROXY where the endpoint is here: Claude Code would ask a proxy."""
 
 HOST_BLOCKS_NETWORK = Version(2, 1, 330)
 """From here on CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST keeps a project from setting NETWORK_NAMES;

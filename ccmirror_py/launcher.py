@@ -13,6 +13,7 @@ from ccmirror_py.environment import (
     CLEARED_PREFIXES,
     KEY_DESCRIPTOR,
     KEYLESS_TOKEN,
+    THIS_MACHINE,
     is_loopback,
 )
 from ccmirror_py.variant import Credential, FromCommand, FromFile, FromVariable, NoKey
@@ -197,7 +198,7 @@ def _exports(launch: Launch) -> str:
     if is_loopback(launch.environment.get("ANTHROPIC_BASE_URL", "")):
         # Claude Code would ask a proxy even for this machine
         lines += [
-            f'export {name}="127.0.0.1,localhost,::1${{{name}:+,${name}}}"'
+            f'export {name}="{THIS_MACHINE}${{{name}:+,${name}}}"'
             for name in ("NO_PROXY", "no_proxy")
         ]
     return "\n" + "\n".join(lines) + "\n"

@@ -31,7 +31,8 @@ from ccmirror_py.version import Channel, Range, Spec, Version, version_or_none
 
 TRIES = 5
 LONGEST_PAUSE = 30.0
-DOCUMENT_LIMIT = 64 * MEGABYTE
+DOCUMENT_LIMIT = 4 * MEGABYTE
+"""Five times the largest there is; a hostile one takes 25 times its size once it is JSON."""
 DOWNLOAD_LIMIT = 1024 * MEGABYTE
 _CHECK_REGISTRY = "Check the registry settings: npm config get registry"
 _ABBREVIATED = "application/vnd.npm.install-v1+json"

@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from glob import escape
 
-from ccmirror_py.environment import HOST_BLOCKS_NETWORK, NETWORK_NAMES, uses_login
+from ccmirror_py.environment import (
+    HOST_BLOCKS_NETWORK,
+    NETWORK_NAMES,
+    THIS_MACHINE,
+    is_loopback,
+    uses_login,
+)
 from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant
 
@@ -42,6 +48,8 @@ _NEUTRAL = {
 _LOGIN = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
 
 
+_NO_PROXY = {"NO_PROXY", "no_proxy"}
+
 # 2.1.112 to 2.1.118 ask Anthropic's own host whether to send metrics, whatever is switched off, and
 # send an x-api-key along. They don't while they remember an answer younger than this (2100-01-01).
 _NO_METRICS = {"enabled": False, "timestamp": 4_102_444_800_000}
@@ -60,7 +68,8 @@ def pinned_settings(
 ) -> dict[str, object]:
     """What `--settings` carries."""
     login = uses_login(provider, variant.credential)
-    network = surroundings.network if login or variant.version < HOST_BLOCKS_NETWORK else {}
+    pins_network = login or variant.version < HOST_BLOCKS_NETWORK
+    network = network_settings(variant, surroundings.network) if pins_network else {}
     inherited = variant.choices.inherit
     neutral = {name: value for name, value in _NEUTRAL.items() if name not in inherited}
     settings: dict[str, object] = {
@@ -90,11 +99,27 @@ def pinned_settings(
     return settings
 
 
+def network_settings(variant: Variant, network: Mapping[str, str]) -> dict[str, str]:
+    """`network` as it is pinned: no proxy stands before an endpoint on this machine."""
+    if not is_loopback(variant.base_url or ""):
+        return dict(network)
+    here = {name: _joined(THIS_MACHINE, network[name]) for name in _NO_PROXY if name in network}
+    return {**network, **here}
+
+
 def pinned_network(settings: Mapping[str, object]) -> dict[str, str]:
-    """NETWORK_NAMES as these pinned settings hold them; empty when they leave them alone."""
+    """NETWORK_NAMES of the shell these settings were pinned for; empty when they pin none."""
     env = settings.get("env")
     values = env if isinstance(env, Mapping) else {}
-    return {name: str(values[name]) for name in NETWORK_NAMES if name in values}
+    network = {name: str(values[name]) for name in NETWORK_NAMES if name in values}
+    if is_loopback(str(values.get("ANTHROPIC_BASE_URL", ""))):
+        for name in _NO_PROXY & network.keys():
+            network[name] = network[name].removeprefix(THIS_MACHINE).removeprefix(",")
+    return network
+
+
+def _joined(*hosts: str) -> str:
+    return ",".join(filter(None, hosts))
 
 
 def merged_settings(pinned: Mapping[str, object], users: Mapping[str, object]) -> dict[str, object]:

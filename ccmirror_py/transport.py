@@ -1,6 +1,6 @@
 """HTTP as the user's npm would speak it: certificates, proxies, credentials, redirects.
 
-The only module that uses requests.
+The only module that uses requests, and urllib3 below it.
 """
 
 import ssl
@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import should_bypass_proxies
 
@@ -181,6 +182,8 @@ def _check_status(response: requests.Response, url: str) -> None:
     if status == 429 or status >= 500:
         after = _seconds(response.headers.get("Retry-After"))
         raise TryAgainError(f"it keeps answering with status {status}", after)
+    if status == 416:
+        raise TryAgainError("the connection broke, and it sends no rest of a download")
     if status in (404, 405, 410):
         raise NotFoundError("document at the registry", shown(url))
     if status in (401, 403):
@@ -193,8 +196,12 @@ def _check_status(response: requests.Response, url: str) -> None:
 
 def _told(error: requests.RequestException, where: str) -> TryAgainError | NetworkError:
     if isinstance(error, requests.exceptions.SSLError):
+        causes = [c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)]
+        if not causes:
+            return NetworkError(f"{where} can't be used: it makes no secure connection.")
         return NetworkError(
-            f"{where} can't be used: its certificate is not trusted.",
+            f"{where} can't be used: its certificate is not trusted "
+            f"({causes[0].verify_message.rstrip('.')}).",
             "Name the certificate in npm's cafile, NODE_EXTRA_CA_CERTS or SSL_CERT_FILE.",
         )
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
@@ -205,9 +212,18 @@ def _told(error: requests.RequestException, where: str) -> TryAgainError | Netwo
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return TryAgainError("the proxy refused")
-    if isinstance(error, requests.exceptions.Timeout):
+    slow = (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError)
+    if any(isinstance(cause, slow) for cause in _causes(error)):
         return TryAgainError("it did not answer in time")
     return TryAgainError("the connection failed or broke")
+
+
+def _causes(error: object) -> Iterator[BaseException]:
+    """An error of requests and those of urllib3 and ssl it was made of."""
+    while isinstance(error, BaseException):
+        yield error
+        reason = getattr(error, "reason", None)  # MaxRetryError; a text in those of ssl
+        error = reason if isinstance(reason, BaseException) else next(iter(error.args), None)
 
 
 def _seconds(text: str | None) -> float | None:

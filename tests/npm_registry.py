@@ -18,6 +18,7 @@ import os
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import zlib
@@ -518,6 +519,8 @@ def _native(version: str, platform: str, code: bytes | None) -> tuple[dict[str, 
 class NpmRegistry:
     """A context manager, reachable at `url`, also below any path: `url + "api/npm/"`.
 
+    With `tls` it speaks https.
+
     `latest` of a package follows what was published last, until it is tagged.
     """
 
@@ -526,7 +529,7 @@ class NpmRegistry:
     ranges = True  # False: always the whole tarball, like Verdaccio
     keys: dict[str, Any] | None = None  # what `-/npm/v1/keys` answers
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.closing = threading.Event()
         self._lock = threading.RLock()
         self._packages: dict[str, dict[str, _Release]] = {}
@@ -535,7 +538,13 @@ class NpmRegistry:
         self._requests: list[Request] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.registry = self
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+        if tls:
+            # the handshake is the handler's: a client that breaks it off stops nobody else
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -681,6 +690,9 @@ class _Server(socketserver.ThreadingTCPServer):  # HTTPServer would ask the DNS 
     daemon_threads = True
     request_queue_size = 128
     registry: NpmRegistry
+
+    def handle_error(self, *_: object) -> None:
+        pass  # clients go away, and are killed
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,6 +1,7 @@
-"""The launcher's text, run for real in every shell there is, with values that want to break out.
+"""The launcher's text, run for real in every shell there is.
 
-A small script stands in for Claude Code and writes down what reached it.
+A small script stands in for Claude Code and writes down what reached it. Values that want to break
+out of the text go through `ccm create` as well: tests/safety/test_injection.py.
 """
 
 import os
@@ -19,45 +20,9 @@ import pytest
 from ccmirror_py.environment import CLEARED_NAMES, KEY_DESCRIPTOR, KEYLESS_TOKEN, NETWORK_NAMES
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.variant import FromCommand, FromFile, FromVariable, NoKey
-
-SHELLS = {
-    "dash": ("dash",),
-    "bash": ("bash",),
-    "bash --posix": ("bash", "--posix"),
-    "busybox sh": ("busybox", "sh"),
-    "mksh": ("mksh",),
-    "ksh93": ("ksh93",),
-    "zsh": ("zsh", "--emulate", "sh"),
-    "yash": ("yash", "--posixly-correct"),
-    "posh": ("posh",),
-}
-INSTALLED = [name for name, argv in SHELLS.items() if shutil.which(argv[0])]
+from tests.safety.shells import HOSTILE, INSTALLED, SHELLS, SHELLS_OWN
 
 in_every_shell = pytest.mark.parametrize("shell", INSTALLED)
-
-# `touch canary` leaves a file in the working directory: nothing may ever run it.
-HOSTILE = (
-    *("$(touch canary)", "`touch canary`", "'$(touch canary)'", '"$(touch canary)"'),
-    *("'; touch canary; '", '"; touch canary; "', "'\"; touch canary; \"'", "; touch canary"),
-    *("& touch canary", "&& touch canary", "|| touch canary", "| touch canary", ">canary"),
-    *("$(>canary)", "${x:=$(touch canary)}", "eval touch canary", "; exec touch canary;"),
-    *("'; rm -rf canary; touch canary #", "\\'; touch canary; \\'", "$(eval 'touch canary')"),
-    *("$HOME", "${HOME}", "$PATH", "$$", "$!", "$?", "$@", "$*", "$0", "$1", "$-", "$", "$$$"),
-    *("${", "$(", "$((", "$((1+1))", "`", "``", "${x", "${#x}", "$'\\n'", '$"x"'),
-    *("\\", "\\\\", "\\\\\\", "\\n", "\\0", "\\c", "\\x41", "\\'", "'\\''", "a\\", "\\$HOME"),
-    *("'", "''", "'''", '"', '""', "'\"'\"'", "a'b", 'a"b', "it's", "' ", " '"),
-    *("*", "?", "[a-z]*", "**", "~", "~root", "~+", "{a,b}", "!", "!!", "!x", "^", "[!a]"),
-    *("#", "# x", "a #b", "a#", "-", "-n", "-e", "--", "--x", "-x y", "=", "a=b", "=ls"),
-    *("%s", "%n%s%d", "%%", "%", "(", ")", "()", "[", "]", "[[ x ]]", "{", "}", "&", ";", ";;"),
-    *("|", "<", ">", "<<EOF", "<<CCM_KEY", "CCM_KEY", "if", "esac", "done", "export X=1"),
-    *("tab\there", "\t", " ", "  ", " lead", "trail ", "two  spaces", "\r", "a\r", "\x01\x7f"),
-    *("\x1b[31m", "é", "日本語", "😀", "\u202e", "\u00a0", "\u2028", "e\u0301", "x" * 200),
-)
-WITH_NEWLINES = (
-    *("a\nb", "\n", "\n\n", "a\n", "\na", "\ntouch canary\n", "'\ntouch canary\n'"),
-    *("$(touch canary)\n", "CCM_KEY\ntouch canary\n", "a\\\nb", "export ANTHROPIC_X=1\n"),
-    *("\nANTHROPIC_$(touch canary)=1", "\nexport ANTHROPIC_`touch canary`='\n", "x" * 100_000),
-)
 
 STAND_IN = """\
 #!/bin/sh
@@ -74,8 +39,6 @@ PRINT = """\
 #!/bin/sh
 printf '%s\\n' "$@"
 """
-# What a shell sets for itself, the stand-in's included.
-SHELLS_OWN = {"_", "PWD", "OLDPWD", "SHLVL", "A__z", "COLUMNS", "LINES", "LOGNAME"}
 
 
 @dataclass(frozen=True)
@@ -216,55 +179,7 @@ def test_the_tests_below_are_run_in_this_shell(shell: str) -> None:
     assert shell in INSTALLED
 
 
-def test_there_are_enough_hostile_values() -> None:
-    assert len(set(HOSTILE)) >= 60
-
-
 # --- values ---
-
-
-@in_every_shell
-def test_values_and_arguments_arrive_as_they_are(world: World, shell: str) -> None:
-    values = HOSTILE + WITH_NEWLINES
-    environment = {f"VALUE_{number}": value for number, value in enumerate(values)}
-    launch = world.make(environment=environment, args=values)
-    arrived = world.arrives(shell, launch, "x", *values)
-    assert arrived == Arrived(
-        [launch.program, "--settings", launch.settings, *values, "x", *values],
-        {**world.environ, **environment},
-        None,
-    )
-
-
-@in_every_shell
-def test_paths_and_keys_arrive_as_they_are(world: World, shell: str) -> None:
-    """One run a value: the home directory, program, settings and key files all lie in a folder of
-    that name, and the key itself is that value."""
-    for value in HOSTILE:
-        here = world.at(world.root / f"{value}")
-        Path(here.launch.credential_file).write_text(f"{value}\n")
-        environment = {"ANTHROPIC_BASE_URL": value, "CLAUDE_CONFIG_DIR": f"{here.home}/config"}
-        common = {"environment": environment, "args": (value,)}
-        words = [f"{here.home}/claude", "--settings", f"{here.home}/settings.json", value, value]
-        bare = {**world.environ, "HOME": str(here.home), **environment}
-
-        variable = here.make(
-            **common, key_variable="ANTHROPIC_AUTH_TOKEN", credential=FromVariable("MY_KEY")
-        )
-        with_key = {**bare, "ANTHROPIC_AUTH_TOKEN": value}
-        seen = here.arrives(shell, variable, value, env={"MY_KEY": value})
-        assert seen == Arrived(words, {**with_key, "MY_KEY": value}, None)
-
-        file = here.make(**common, key_variable=KEY_DESCRIPTOR, credential=FromFile())
-        seen = here.arrives(shell, file, value)
-        assert seen == Arrived(words, {**bare, KEY_DESCRIPTOR: "3"}, f"{value}\n")
-
-        command = here.make(
-            **common,
-            key_variable="ANTHROPIC_AUTH_TOKEN",
-            credential=FromCommand((f"{here.home}/print", value, "second line")),
-        )
-        assert here.arrives(shell, command, value) == Arrived(words, with_key, None)
 
 
 @in_every_shell
@@ -277,15 +192,6 @@ def test_a_key_file_without_an_end_of_line_is_read_too(
     arrived = world.arrives(shell, launch)
     assert arrived.descriptor == ("sk-1\n" if key_variable == KEY_DESCRIPTOR else None)
     assert arrived.environment.get("ANTHROPIC_AUTH_TOKEN", "sk-1") == "sk-1"
-
-
-@in_every_shell
-def test_an_inherited_value_arrives_as_it_is(world: World, shell: str) -> None:
-    values = HOSTILE + WITH_NEWLINES
-    names = [f"ANTHROPIC_V{number}" for number in range(len(values))]
-    shells = dict(zip(names, values, strict=True))
-    arrived = world.arrives(shell, world.make(inherit=tuple(names)), env=shells)
-    assert arrived.environment == {**world.environ, **shells}
 
 
 @in_every_shell

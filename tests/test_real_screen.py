@@ -16,13 +16,12 @@ import pytest
 
 from ccmirror_py.echo import EchoServer
 from tests.conftest import Sandbox, provide
+from tests.safety.traps import Trap, folder
 from tests.test_real import (
     AUTHS,
     JAVASCRIPT,
     OLDER,
     Making,
-    Trap,
-    folder,
     keys,
     make,
     messages,

@@ -31,7 +31,6 @@ from ccmirror_py.release import Platform, Release, parse_integrity
 from ccmirror_py.transport import CHUNK, Network
 from ccmirror_py.version import Channel, Range, Version, parse_version
 from tests.npm_registry import (
-    BAD_INTEGRITIES,
     METADATA,
     ROOT,
     TARBALL,
@@ -42,9 +41,7 @@ from tests.npm_registry import (
     Wire,
     answer,
     body,
-    broken_json,
     captive_portal,
-    encoding_bomb,
     integrity,
     manifests,
     other_version,
@@ -337,61 +334,10 @@ def test_a_manifest_without_a_version_is_the_registrys_fault_not_the_users(
         ccm.find()
 
 
-@pytest.mark.parametrize("name", BAD_INTEGRITIES)
-def test_a_release_without_a_sound_sha512_is_refused(
-    npm: NpmRegistry, ccm: Client, name: str
-) -> None:
-    if name == "wrong":
-        return  # only the bytes can tell: test_store
-    npm.fail(METADATA, integrity(BAD_INTEGRITIES[name]))
-    with pytest.raises(VerificationError):
-        ccm.find()
-
-
 def test_among_several_hashes_the_sha512_counts(npm: NpmRegistry, ccm: Client) -> None:
     data = npm.tarball("2.1.330", "linux-x64")
     npm.fail(METADATA, integrity(f"{sri(data, 'sha1')} {sri(data)}"))
     assert ccm.find().integrity == parse_integrity(sri(data))
-
-
-@pytest.mark.parametrize("dist", [None, [], "x", {}, {"tarball": 5}, {"tarball": None}])
-def test_a_manifest_without_a_download_address_is_one_sentence(
-    npm: NpmRegistry, ccm: Client, dist: object
-) -> None:
-    npm.fail(r"linux-x64/", manifests(lambda manifest: manifest.update(dist=dist)))
-    with pytest.raises((NetworkError, VerificationError)):
-        ccm.find()
-
-
-NOT_NPM: Mapping[str, Fault] = {
-    "captive portal": captive_portal(),
-    "half of the JSON": broken_json(),
-    "nothing": answer(200, b""),
-    "a list": answer(200, b"[]"),
-    "null": answer(200, b"null"),
-    "a number of 10,000 digits": answer(200, b'{"version": ' + b"9" * 10_000 + b"}"),
-    "depth bomb of lists": answer(200, b"[" * 200_000),
-    "depth bomb of objects": answer(200, b'{"a":' * 200_000),
-    "not UTF-8": answer(200, b"\xff\xfe\0\0"),
-    "encoding bomb": encoding_bomb(2),
-    "304 without a question": answer(304, b""),
-    "204": answer(204, b""),
-    "302 without a Location": answer(302),
-    "300": answer(300),
-    "400": answer(400),
-    "418": answer(418),
-}
-
-
-@pytest.mark.parametrize("name", NOT_NPM)
-def test_what_is_no_answer_of_npm_is_a_network_error_in_one_sentence(
-    npm: NpmRegistry, ccm: Client, name: str
-) -> None:
-    npm.fail(METADATA, NOT_NPM[name])
-    with pytest.raises(NetworkError) as caught:
-        ccm.find()
-    assert caught.value.sentence.count("\n") == 0
-    assert not list(ccm.cache.glob("*"))
 
 
 def test_a_portal_says_that_something_is_in_the_way(npm: NpmRegistry, ccm: Client) -> None:
@@ -830,11 +776,6 @@ def test_an_archive_that_is_refused_or_gone_is_said_at_once(
     assert ccm.pauses == []
 
 
-def test_a_length_that_is_too_large_ends_in_an_error(npm: NpmRegistry, ccm: Client) -> None:
-    npm.fail(TARBALL, Wire(length=1000))
-    refused(NetworkError, ccm)
-
-
 class _Endless(BaseHTTPRequestHandler):
     """A download that does not stop."""
 
@@ -1013,7 +954,9 @@ def test_an_unknown_certificate_is_one_sentence_and_not_tried_again(
     stranger = client(npm, ccm.cache, {"registry": tls.url})
     error = refused(NetworkError, stranger)
     where = urlsplit(tls.url).netloc
-    assert error.sentence == f"{where} can't be used: its certificate is not trusted."
+    assert error.sentence == (
+        f"{where} can't be used: its certificate is not trusted (self-signed certificate)."
+    )
     assert all(name in error.hint for name in ("cafile", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"))
     assert stranger.pauses == []
 

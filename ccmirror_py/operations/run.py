@@ -17,7 +17,7 @@ from ccmirror_py.errors import DamagedError, NotFoundError, UsageError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.publish import check_start, launch_of, network
 from ccmirror_py.release import program_of
-from ccmirror_py.settings import merged_settings
+from ccmirror_py.settings import merged_settings, network_settings
 from ccmirror_py.variant import Variant
 from ccmirror_py.version import Version, parse_version
 
@@ -43,7 +43,7 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
     if version is not None and version != variant.version:
         launch = replace(launch, program=_program(context, replace(variant, version=version)))
     if users is not None or here != launch.network:
-        pinned = merged_settings({"env": here}, pinned)
+        pinned = merged_settings({"env": network_settings(variant, here)}, pinned)
         merged = merged_settings(pinned, _json_object(users) if users else {})
         settings = _kept_file(context, json.dumps(merged).encode(), "json")
         launch = replace(launch, settings=settings, network=here)

@@ -36,9 +36,9 @@ from tests.npm_registry import (
     tarball_url,
 )
 from tests.safety.disk import Disk
+from tests.safety.shells import INSTALLED, SHELLS
 from tests.safety.table import FULL, Tally, sample
 from tests.safety.watched import Fault, Plan, Started, Watched, watched
-from tests.test_launcher import INSTALLED, SHELLS
 
 UNUSED, OLD, NOW, NEWEST = "2.1.399", "2.1.400", "2.1.401", "2.1.402"
 VARIABLE = "ZAI_API_KEY"
