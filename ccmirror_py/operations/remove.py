@@ -23,7 +23,7 @@ def what_goes(context: Context, name: str, keep_config: bool) -> list[str]:
 def remove(context: Context, name: str, keep_config: bool, force: bool) -> None:
     """A damaged variant can be removed too. BusyError names the sessions that still run."""
     context.begin_change()
-    with context.home.lock(name, context.say):
+    with context.changing(name):
         if not context.variants.exists(name):
             context.variants.get(name)
         pids = [str(s.pid) for s in running_sessions(context.home) if s.name == name]
