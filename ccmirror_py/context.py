@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +74,16 @@ class Context:
         """Before the first change of a command: directories, and what killed commands left."""
         self.home.prepare()
         self.journal.recover(self.say)
+
+    @contextmanager
+    def changing(self, name: str) -> Iterator[None]:
+        """Nobody else changes the variant `name` within the block.
+
+        Who held it until now may have been killed: what that one left is made good first.
+        """
+        with self.home.lock(name, self.say):
+            self.journal.settle(name, self.say)
+            yield
 
     def installed(self, release: Release) -> Path:
         """The directory of `release` in the store, downloaded when it is not there.

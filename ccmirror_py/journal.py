@@ -88,14 +88,17 @@ class Journal:
         littered = {name for name in self._variants.names() if self._litter(name)}
         for name in sorted(filter(is_name, announced | littered)):
             with self._home.lock_if_free(name) as free:
-                if not free:
-                    continue  # a living command is at work there
-                try:
-                    self._finish(name)
-                    self._sweep(name)
-                except (OSError, CcmError) as error:
-                    say(f"What a killed ccm left of {name} can't be cleared yet: {error}")
+                if free:  # else a living command is at work there
+                    self.settle(name, say)
         self._home.sweep_staging(say)
+
+    def settle(self, name: str, say: Callable[[str], None]) -> None:
+        """The same for one name, whose lock is held."""
+        try:
+            self._finish(name)
+            self._sweep(name)
+        except (OSError, CcmError) as error:
+            say(f"What a killed ccm left of {name} can't be cleared yet: {error}")
 
     def _finish(self, name: str) -> None:
         try:

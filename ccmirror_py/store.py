@@ -154,10 +154,13 @@ class Store:
         return file_problems(self.directory(key), receipt.files)
 
     def remove(self, key: Key, is_unused: Callable[[], bool], say: Callable[[str], None]) -> bool:
-        """Take a release away when `is_unused` still says so; variants keep their own links."""
+        """Take a release away when `is_unused` still says so; variants keep their own links.
+
+        False also when another command took it away already.
+        """
         lock_name = _lock_name(key)
         with self._home.lock(lock_name, say):
-            if not is_unused():
+            if not is_unused() or not self.directory(key).exists():
                 return False
             staged = self._home.stage(lock_name)
             try:

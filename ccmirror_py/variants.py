@@ -59,7 +59,12 @@ class Variants:
         """NotFoundError with what could be meant; DamagedError when the record can't be read."""
         if not self.exists(name):
             raise NotFoundError("variant", name, self.names(), "See: ccm list")
-        return self.read(name, self._home.current(name))
+        try:
+            return self.read(name, self._home.current(name))
+        except DamagedError:
+            if not self.exists(name):  # removed meanwhile
+                raise NotFoundError("variant", name, self.names(), "See: ccm list") from None
+            raise
 
     def read(self, name: str, generation: Path) -> Variant:
         """The record of one generation of `name`."""
@@ -80,7 +85,7 @@ class Variants:
         return variant
 
     def all(self) -> list[Variant | Broken]:
-        return [self.get_or_broken(name) for name in self.names()]
+        return [e for e in map(self.get_or_broken, self.names()) if not _is_gone(e)]
 
     def get_or_broken(self, name: str) -> Variant | Broken:
         try:
@@ -254,6 +259,11 @@ class Variants:
         """What `remove --keep-config` leaves."""
         directory = self._home.directory(name)
         return directory.is_dir() and os.listdir(directory) in ([], ["config"])
+
+
+def _is_gone(entry: Variant | Broken) -> bool:
+    """Removed after it was listed."""
+    return isinstance(entry, Broken) and isinstance(entry.error, NotFoundError)
 
 
 def _json_reason(error: Exception) -> str:

@@ -53,8 +53,8 @@ def create(context: Context, request: CreateRequest) -> Variant:
         ),
         provider,
     )
-    with context.home.lock(request.name, context.say):
-        check_free(context, request.name, request.force, request.shadow)
+    with context.changing(request.name):
+        _check_free(context, request.name, request.force, request.shadow)
         settings = settings_for(context, variant, provider)
         with context.held(release) as directory:
             _make(context, Next(variant, settings, directory, request.key.secret))
@@ -90,9 +90,21 @@ def check_choices(provider: Provider, choices: Choices) -> None:
 
 
 def check_free(context: Context, name: str, force: bool, shadow: bool) -> None:
-    """UsageError unless the name can be had. What a killed command left there does not count."""
+    """UsageError unless the name can be had. What a killed command left there does not count.
+
+    While another command changes it nobody can say; `create` asks again when it is its turn.
+    """
     check_name(name)
+    if not context.home.journal.is_dir():
+        _check_free(context, name, force, shadow)  # nothing was ever changed here
+        return
     context.journal.recover(context.say)
+    with context.home.lock_if_free(name) as free:
+        if free:
+            _check_free(context, name, force, shadow)
+
+
+def _check_free(context: Context, name: str, force: bool, shadow: bool) -> None:
     if force and context.variants.exists(name):
         entry = context.variants.get_or_broken(name)
         if isinstance(entry, Broken) and isinstance(entry.error, NewerError):

@@ -186,7 +186,7 @@ def fix(context: Context, name: str) -> None:
     DamagedError when no generation can be read any more.
     """
     context.begin_change()
-    with context.home.lock(name, context.say):
+    with context.changing(name):
         _make_private(context, name)
         entry = context.variants.get_or_broken(name)
         if isinstance(entry, Broken):

@@ -15,7 +15,7 @@ def set_key(context: Context, name: str, new: NewKey) -> Variant:
     context.begin_change()
     context.variants.get(name)
     fetch(new.credential, new.secret, context.environ)  # does it work at all?
-    with context.home.lock(name, context.say):
+    with context.changing(name):
         before = context.variants.get(name)
         provider = context.providers.get(before.choices.provider)
         after = replace(before, credential=new.credential, updated=now())

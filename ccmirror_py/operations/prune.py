@@ -1,6 +1,7 @@
 """`ccm prune`: free what nothing uses. `ccm verify`: read again what is installed."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,13 +42,18 @@ def _is_unused(context: Context, key: Key) -> bool:
     """No generation was made from it, and no session runs it where it is."""
     receipts = context.home.root.glob(f"*/generations/*/native/{RECEIPT}")
     running = {session.release for session in running_sessions(context.home)}
-    made = {_release_of(receipt) for receipt in receipts}
+    made = set()
+    for receipt in receipts:
+        with suppress(FileNotFoundError):  # another command removes that generation now
+            made.add(_release_of(receipt))
     return key not in made and context.store.directory(key) not in running
 
 
 def _release_of(receipt: Path) -> Key:
     try:
         made_from = read_receipt(receipt)
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DamagedError(
             receipt,
@@ -69,8 +75,9 @@ def prune(context: Context, dry_run: bool) -> Freed:
         return Freed(releases, sum(_own_bytes(context.store.directory(key)) for key in releases))
     in_use = {session.generation for session in running_sessions(context.home)}
     for name in context.variants.names():
-        with context.home.lock(name, context.say):
-            context.variants.prune(name, in_use)
+        with context.changing(name):
+            if context.variants.exists(name):  # it may have been removed since
+                context.variants.prune(name, in_use)
     freed = Freed([], 0)
     for key in releases:
         size = _own_bytes(context.store.directory(key))
@@ -120,7 +127,9 @@ def _inodes(directory: Path) -> frozenset[int]:
 
 def _own_bytes(directory: Path) -> int:
     """Bytes that come free when `directory` goes: files with other links keep theirs."""
-    states = [
-        (Path(folder) / name).stat() for folder, _, names in os.walk(directory) for name in names
-    ]
+    states = []
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):  # another command takes it away now
+                states.append((Path(folder) / name).stat())
     return sum(state.st_size for state in states if state.st_nlink == 1)

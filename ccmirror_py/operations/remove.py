@@ -29,7 +29,7 @@ def remove(
     BusyError names the sessions that still run. What has been in the trash for 30 days goes.
     """
     context.begin_change()
-    with context.home.lock(name, context.say):
+    with context.changing(name):
         if not context.variants.exists(name):
             context.variants.get(name)
         pids = [str(s.pid) for s in running_sessions(context.home) if s.name == name]

@@ -16,7 +16,7 @@ def rollback(context: Context, name: str) -> RolledBack:
     """
     context.begin_change()
     context.variants.get(name)
-    with context.home.lock(name, context.say):
+    with context.changing(name):
         now_current = context.variants.get(name)
         number = context.variants.way_back(name)
         if number is None:

@@ -12,7 +12,7 @@ def restore(context: Context, text: str) -> Trashed:
     """The newest removed variant of this name, or the entry of this id, as it was."""
     context.begin_change()
     name = context.trash.find(text).name
-    with context.home.lock(name, context.say):
+    with context.changing(name):
         entry = context.trash.find(text)
         context.variants.check_free(name, "")
         if os.path.lexists(entry.path / "config") and context.home.config(name).exists():
@@ -28,6 +28,6 @@ def empty(context: Context, entries: Sequence[Trashed]) -> None:
     """Delete these entries of the trash for good."""
     context.begin_change()
     for entry in entries:
-        with context.home.lock(entry.name, context.say):
+        with context.changing(entry.name):
             if entry.path.is_dir():  # another ccm may have been here
                 context.trash.delete(entry)

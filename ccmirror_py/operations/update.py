@@ -60,7 +60,7 @@ def _refresh(context: Context, seen: Variant, dry_run: bool) -> Outcome:
     if not is_stale(context, seen):
         return Current(name, seen.version)
     if not dry_run:
-        with context.home.lock(name, context.say):
+        with context.changing(name):
             variant = context.variants.get(name)
             if not is_stale(context, variant):
                 return Current(name, variant.version)
@@ -73,12 +73,13 @@ def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
     """Change the rule; the version changes only when the rule does not allow the present one."""
     context.begin_change()
     variant = context.variants.get(name)
-    rule = spec or variant.version
-    if allows(rule, variant.version):
-        _change_rule(context, name, rule)
-        return Current(name, variant.version)
-    release = context.registry.find(rule, context.platform)
-    return _move(context, variant, rule, release)
+    if spec is None or allows(spec, variant.version):
+        changed = _change_rule(context, name, spec)
+        if spec is None or allows(spec, changed.version):
+            return Current(name, changed.version)
+        variant = changed  # another ccm moved it since
+    release = context.registry.find(spec, context.platform)
+    return _move(context, variant, spec, release)
 
 
 def unpin(context: Context, name: str) -> Variant:
@@ -92,7 +93,7 @@ def _move(context: Context, seen: Variant, spec: Spec, release: Release) -> Outc
     """`seen` is the variant for which `spec` was resolved; what another ccm did since counts."""
     name = seen.name
     context.installed(release)  # the long part, without holding the variant
-    with context.home.lock(name, context.say):
+    with context.changing(name):
         before = context.variants.get(name)
         changed = (before.spec, before.version) != (seen.spec, seen.version)
         if changed and spec in (seen.spec, before.spec):
@@ -107,12 +108,14 @@ def _move(context: Context, seen: Variant, spec: Spec, release: Release) -> Outc
     return _outcome(before, release.version)
 
 
-def _change_rule(context: Context, name: str, spec: Spec) -> Variant:
-    with context.home.lock(name, context.say):
+def _change_rule(context: Context, name: str, spec: Spec | None) -> Variant:
+    """None: the version it has. A rule that does not allow that version changes nothing."""
+    with context.changing(name):
         before = context.variants.get(name)
-        if before.spec == spec:
+        rule = spec or before.version
+        if before.spec == rule or allows(rule, before.version) is False:
             return before
-        after = replace(before, spec=spec, updated=now())
+        after = replace(before, spec=rule, updated=now())
         republish(context, after)
     return after
 
