@@ -120,7 +120,7 @@ class Campaign:
             self._check("not stopped", [] if _is_stopped(ended, case.fault) else [ended])
         elif ended.how == "ended":
             self._check("ended well, but is not new", [seen] if seen != self._new else [])
-            wrong = not may_end_well(self._step(case), case.fault)
+            wrong = not may_end_well(self._scenario.words, self._step(case), case.fault)
             self._check("ended well, but something failed", [ended] if wrong else [])
         else:
             self._check("no error for people", [] if is_told(ended) else [ended.how, ended.said])
@@ -189,23 +189,23 @@ def is_told(ended: Ended) -> bool:
     return ended.how == "failed" and 1 <= ended.code <= 7 and bool(errors) and told
 
 
-def may_end_well(step: str, fault: Fault) -> bool:
-    """Whether a command may get over this: what it was for is done another way, or is no loss."""
+def may_end_well(words: str, step: str, fault: Fault) -> bool:
+    """Whether `ccm WORDS` may get over this: what failed is done another way, or is no loss."""
     if fault == "short":
         return True  # the rest is written after it
     if fault == "EACCES" and step.startswith(("os.remove", "os.rmdir")):
         return True  # made writable first, then removed
-    if fault in ("ENOSPC", "full") and "/.journal/" in step:
+    if fault == "EACCES" and "/.locks/" in step:
+        return True  # filelock opens what it may not create, and leaves its mode
+    if fault in ("ENOSPC", "full") and "/.journal/" in step and words.startswith("remove"):
         return True  # a full disk keeps nobody from removing
-    return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith(_SPARED)
+    return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith("~/.ccm/.cache/registry")
 
 
 _UNCLEARED = ("os.remove", "os.rmdir", "fsync ~/.ccm/.staging")
 """What can't be removed stays, and so does a new directory that is perhaps not there for good."""
-_NO_LOSS = ("fcntl.ioctl", "os.mkdir ~/.ccm/.locks", "os.chmod ~/.ccm/.locks/")
-"""Sharing blocks, else linked; a directory that is there; the mode of an empty file."""
-_SPARED = ("~/.ccm/.cache", "~/.ccm/.locks/")
-"""Answers of the registry are only remembered; filelock opens what it can't create."""
+_NO_LOSS = ("fcntl.ioctl", "os.mkdir ~/.ccm/.locks", "fsync ~/.ccm/.cache")
+"""Blocks that can't be shared are linked; a directory that is there; an answer remembered."""
 
 
 @pytest.fixture

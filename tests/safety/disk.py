@@ -34,9 +34,13 @@ class Disk:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Of the user, who has the commands on PATH."""
-        path = f"{self.home.bin_dir}:/usr/bin:/bin"
-        return {"HOME": str(self.user), "PATH": path, "NPM_CONFIG_REGISTRY": self._npm.url}
+        """Of the user, who has the commands on PATH and a registry that needs no certificates."""
+        return {
+            "HOME": str(self.user),
+            "PATH": f"{self.home.bin_dir}:/usr/bin:/bin",
+            "NPM_CONFIG_REGISTRY": self._npm.url,
+            "SSL_CERT_FILE": os.devnull,  # reading them all would be half of each case
+        }
 
     def context(self, fresh: bool = False) -> Context:
         registry = self._fresh if fresh else self._used

@@ -5,11 +5,14 @@ not happen either. Only steps that change what is on the disk count: where a kil
 be made good, there is no pair.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 
 import pytest
 
 from ccmirror_py.errors import CcmError
+from ccmirror_py.journal import Journal
 from ccmirror_py.operations.remove import remove
 from tests.safety.campaign import Campaign, Case, Run, disk, each_scenario, mixed
 from tests.safety.disk import Disk
@@ -32,24 +35,17 @@ def recovery(disk: Disk, _: Scenario) -> Run:
     return run
 
 
-def after_each_kill(disk: Disk, name: str) -> "list[tuple[int, list[str]]]":
-    """For kills that leave something: the pairs tried, and their violations."""
+def after_each_kill(disk: Disk, name: str) -> Iterator[Campaign]:
+    """A campaign for each kill that leaves something to be made good."""
     first = Campaign(disk, SCENARIOS[name])
-    tried = []
     for number in mixed(_changes(first)):
         disk.restore()
         first.run(number, "kill")
         later = disk.beside("killed")
         later.save()
         second = Campaign(later, SCENARIOS[name], recovery, after=first)
-        cases = [Case(step, "kill") for step in mixed(_changes(second))]
-        second.try_each(sample(cases, SHORT))
-        if cases:
-            said = f"killed at {number} ({first.steps[number - 1]}), then "
-            tried.append((len(sample(cases, SHORT)), [said + v for v in second.violations]))
-        if len(tried) == SHORT and not FULL:
-            break
-    return tried
+        if _changes(second):
+            yield second
 
 
 def _changes(campaign: Campaign) -> list[int]:
@@ -61,9 +57,15 @@ def _changes(campaign: Campaign) -> list[int]:
 def test_a_kill_while_a_kill_is_made_good_changes_nothing(
     disk: Disk, tally: Tally, name: str
 ) -> None:
-    tried = after_each_kill(disk, name)
-    assert len(tried) >= SHORT, "there was nothing to make good"
-    tally(sum(count for count, _ in tried), [each for _, found in tried for each in found])
+    pairs, violations, kills = 0, list[str](), None if FULL else SHORT
+    for campaign in islice(after_each_kill(disk, name), kills):
+        cases = [Case(step, "kill") for step in mixed(_changes(campaign))]
+        chosen = sample(cases, SHORT)
+        campaign.try_each(chosen)
+        pairs += len(chosen)
+        violations += campaign.violations
+    assert pairs >= SHORT, "there was nothing to make good"
+    tally(pairs, violations)
 
 
 @pytest.mark.parametrize("instead", ["link", "file"])
@@ -87,3 +89,42 @@ def test_what_a_kill_leaves_of_a_remembered_answer_is_cleared_away(disk: Disk) -
     updated("alpha")(disk.context())
     disk.context().begin_change()
     assert list((disk.home.cache / "registry").glob(".*.new")) == []
+
+
+# --- does the campaign see anything? -----------------------------------------------------------
+
+
+def done_before_it_is(
+    journal: Journal,
+    name: str,
+    keep_config: bool,
+    finish: Callable[..., None] = Journal._finish_removal,
+) -> None:
+    journal.finished(name)
+    finish(journal, name, keep_config)
+
+
+SEEDS = {
+    "a removal said to be done before it is": (
+        Journal,
+        "_finish_removal",
+        done_before_it_is,
+        "remove",
+        "litter: ['alpha'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_the_campaign_finds_a_mistake(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, tally: Tally, name: str
+) -> None:
+    place, attribute, wrong, scenario, violation = SEEDS[name]
+    monkeypatch.setattr(place, attribute, wrong)
+    found = (
+        each
+        for campaign in after_each_kill(disk, scenario)
+        for each in campaign.found(Case(step, "kill") for step in _changes(campaign))
+    )
+    assert any(violation in each for each in found)
+    tally(1, [], suite="seeds")
