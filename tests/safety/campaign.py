@@ -124,10 +124,7 @@ class Campaign:
             self._check("ended well, but something failed", [ended] if wrong else [])
         else:
             self._check("no error for people", [] if is_told(ended) else [ended.how, ended.said])
-            # what can't be cleared, and a directory that is there but perhaps not for ever
-            excused = self._step(case).startswith(
-                ("os.remove", "os.rmdir", "fsync ~/.ccm/.staging")
-            )
+            excused = self._step(case).startswith(_UNCLEARED)
             staged = [path.name for path in self._disk.home.staging.glob("*")]
             self._check("left in staging", [] if excused or case.fault in LASTING else staged)
         self._check_rest()

@@ -33,8 +33,8 @@ _CHANGES = frozenset(
 )
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _FICLONE = 0x40049409
-_STARTED = 60.0
-"""Seconds a child may take."""
+_LIMIT = 300
+"""Seconds a child may take on a busy machine."""
 
 STOPS = ("kill", "terminate", "interrupt")
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EDQUOT")
@@ -206,7 +206,7 @@ class _Watched(io.FileIO):
 
 
 def _child(action: Callable[[], object], steps: _Steps, writing: int) -> NoReturn:
-    signal.alarm(int(_STARTED))
+    signal.alarm(_LIMIT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     how, said, code = "ended", "", 0
     try:

@@ -41,7 +41,7 @@ _LINE = re.compile(r"(?:(?P<pid>\d+) +)?(?P<call>\w+)\((?P<rest>.*)")
 _RANDOM = re.compile(r"~[0-9a-f]{16}")
 _SCANNING = '"/proc/'
 _TRIES = 10
-_LIMIT = 120.0
+_LIMIT = 300.0
 CCM = ("-m", "ccmirror_py")
 
 
