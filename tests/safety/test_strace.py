@@ -125,7 +125,7 @@ def _is_change(call: str, rest: str, below: Path) -> bool:
     if str(below) not in rest or re.search(r"\) += -1 E", rest):
         return False
     if call.startswith("open"):
-        return re.search(r"O_(WRONLY|RDWR|CREAT|TRUNC)", rest) is not None
+        return re.search(r"O_(WRONLY|CREAT|TRUNC)", rest) is not None
     return call != "ioctl" or "FICLONE" in rest
 
 
