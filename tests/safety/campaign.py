@@ -194,7 +194,7 @@ def may_end_well(words: str, step: str, fault: Fault) -> bool:
         return True  # made writable first, then removed
     if fault == "EACCES" and "/.locks/" in step:
         return True  # filelock opens what it may not create, and leaves its mode
-    if fault in ("ENOSPC", "full") and "/.journal/" in step and words.startswith("remove"):
+    if fault in ("ENOSPC", "full") and "/.journal" in step and words.startswith("remove"):
         return True  # a full disk keeps nobody from removing
     return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith("~/.ccm/.cache/registry")
 
