@@ -4,7 +4,10 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 from ccmirror_py import host
 from ccmirror_py.context import Context
@@ -29,14 +32,24 @@ class Disk:
         # a client that was never used: its connections are not shared with forked children
         self._fresh, self._used = self._registry(), self._registry()
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """Of the user, who has the commands on PATH and a registry that needs no certificates."""
+        return {
+            "HOME": str(self.user),
+            "PATH": f"{self.home.bin_dir}:/usr/bin:/bin",
+            "NPM_CONFIG_REGISTRY": self._npm.url,
+            "SSL_CERT_FILE": os.devnull,  # reading them all would be half of each case
+        }
+
     def context(self, fresh: bool = False) -> Context:
         registry = self._fresh if fresh else self._used
         return Context(
             home=self.home,
             platform=host.this_platform(),
-            environ={"HOME": str(self.user), "PATH": "/usr/bin:/bin"},
+            environ=self.environ,
             user_home=self.user,
-            ccm=("/usr/bin/true",),
+            ccm=(sys.executable, "-P", "-m", "ccmirror_py"),
             say=lambda _: None,
             show=lambda source, release: source.download(release, lambda *_: None),
             connect=lambda: registry,
@@ -50,13 +63,19 @@ class Disk:
             made(name)(self.context())
             session = self.home.directory(name) / SESSION
             session.parent.mkdir(parents=True)
-            session.write_text('{"it": "matters"}\n')
+            session.write_text(json.dumps({"of": name}))
         (self.home.bin_dir / "tool").write_text("the user's own\n")
         (self.user / ".claude.json").write_text("{}")
         self._npm.publish(NEW)
         self._used = self._registry()  # what `latest` is has changed
         before(self.context())
         self.save()
+
+    def beside(self, master: str) -> Self:
+        """The same disk, to be saved in another place."""
+        other = copy(self)
+        other._master = self._master.with_name(master)
+        return other
 
     def save(self) -> None:
         shutil.rmtree(self._master, ignore_errors=True)
@@ -117,12 +136,31 @@ class Disk:
         return [path.name for path in self.home.root.glob("[!.]*")]
 
     def sessions(self) -> set[str]:
-        return {name for name in self.variants() if (self.home.root / name / SESSION).exists()}
+        """The variants whose session is still there, wherever below the home of ccm."""
+        found = self.home.root.rglob(SESSION.name)
+        return {str(json.loads(session.read_text())["of"]) for session in found}
+
+    def torn(self) -> list[str]:
+        """Records that others read, and that are neither old nor new."""
+        records = [
+            *self.home.root.glob("[!.]*/config/.claude.json"),
+            *self.home.root.glob("[!.]*/generations/*/*.json"),
+            *self.home.journal.glob("[!.]*"),
+        ]
+        return [str(record) for record in records if not _is_json(record)]
 
     def holds(self, name: str, text: str) -> list[str]:
         """Files of a variant with this text in them."""
         found = (path for path in self.home.directory(name).rglob("*") if path.is_file())
         return [str(path) for path in found if text.encode() in path.read_bytes()]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
 
 
 def _content(path: Path) -> str:

@@ -12,12 +12,14 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey
 from ccmirror_py.errors import CcmError, NotFoundError, UsageError
 from ccmirror_py.operations.create import CreateRequest, create
+from ccmirror_py.operations.doctor import fix
 from ccmirror_py.operations.key import remove_key, set_key
 from ccmirror_py.operations.prune import prune
 from ccmirror_py.operations.remove import remove
 from ccmirror_py.operations.rollback import rollback
+from ccmirror_py.operations.run import command_for
 from ccmirror_py.operations.trash import empty, restore
-from ccmirror_py.operations.update import UpdateRequest, pin, update
+from ccmirror_py.operations.update import UpdateRequest, pin, unpin, update
 from ccmirror_py.outcome import Failed
 from ccmirror_py.secret import Secret
 from ccmirror_py.variant import Choices, FromFile
@@ -35,16 +37,19 @@ Act = Callable[[Context], object]
 class Scenario:
     """An operation on the variants `changes`. `again`: how the finished one may be refused.
 
+    `words` are what is typed after `ccm` for the same, and `typed` what comes on standard input.
     `before` turns the common beginning (`alpha` and `beta` at OLD, NEW published) into what this
     operation needs. `either`: repeating it goes to and fro. `forgets`: a key that has to go.
     """
 
     act: Act
+    words: str = ""
     changes: tuple[str, ...] = ("alpha",)
     before: Act = field(default=lambda _: None)
     again: tuple[type[CcmError], ...] = ()
     either: bool = False
     forgets: str = ""
+    typed: str = ""
 
 
 def made(
@@ -95,47 +100,100 @@ def nothing_yet(context: Context) -> None:
     shutil.rmtree(context.home.bin_dir.parent)
 
 
+def without_program(context: Context) -> None:
+    (context.home.current("alpha") / "native" / "claude").unlink()
+
+
+_CREATE = f"--provider deepseek --model {OLD_MODEL} --api-key-stdin"
+
 SCENARIOS = {
     "first create": Scenario(
-        made("alpha"), changes=("alpha", "beta"), before=nothing_yet, again=(UsageError,)
+        made("alpha"),
+        f"create alpha {_CREATE}",
+        changes=("alpha", "beta"),
+        before=nothing_yet,
+        again=(UsageError,),
+        typed=OLD_KEY,
     ),
-    "create": Scenario(made("gamma"), changes=("gamma",), again=(UsageError,)),
+    "create": Scenario(
+        made("gamma"),
+        f"create gamma {_CREATE}",
+        changes=("gamma",),
+        again=(UsageError,),
+        typed=OLD_KEY,
+    ),
     "create in kept config": Scenario(
-        made("alpha"), before=kept_without_first_settings, again=(UsageError,)
+        made("alpha"),
+        f"create alpha {_CREATE}",
+        before=kept_without_first_settings,
+        again=(UsageError,),
+        typed=OLD_KEY,
     ),
     "create --force": Scenario(
         made("alpha", NEW_MODEL, force=True),
+        f"create alpha --force --provider deepseek --model {NEW_MODEL} --api-key-stdin",
         before=without_first_settings,
+        typed=OLD_KEY,
     ),
-    "update": Scenario(updated("alpha")),
-    "update of two": Scenario(updated("alpha", "beta"), changes=("alpha", "beta")),
+    "update": Scenario(updated("alpha"), "update alpha"),
+    "update of two": Scenario(
+        updated("alpha", "beta"), "update alpha beta", changes=("alpha", "beta")
+    ),
     "pin to a version": Scenario(
-        lambda c: pin(c, "alpha", parse_spec(NEW)), before=updated("beta")
+        lambda c: pin(c, "alpha", parse_spec(NEW)), f"pin alpha {NEW}", before=updated("beta")
     ),
-    "pin where it is": Scenario(lambda c: pin(c, "alpha", None)),
-    "rollback": Scenario(lambda c: rollback(c, "alpha"), before=updated("alpha"), either=True),
+    "pin where it is": Scenario(lambda c: pin(c, "alpha", None), "pin alpha"),
+    "unpin": Scenario(
+        lambda c: unpin(c, "alpha"), "unpin alpha", before=lambda c: pin(c, "alpha", None)
+    ),
+    "rollback": Scenario(
+        lambda c: rollback(c, "alpha"), "rollback alpha", before=updated("alpha"), either=True
+    ),
     "key set": Scenario(
-        lambda c: set_key(c, "alpha", NewKey(FromFile(), Secret(NEW_KEY))), forgets=OLD_KEY
+        lambda c: set_key(c, "alpha", NewKey(FromFile(), Secret(NEW_KEY))),
+        "key set alpha --api-key-stdin",
+        forgets=OLD_KEY,
+        typed=NEW_KEY,
     ),
     "key remove": Scenario(
         lambda c: remove_key(c, "gamma"),
+        "key remove gamma",
         changes=("gamma",),
         before=made("gamma", provider="echo"),
         again=(UsageError,),
         forgets=OLD_KEY,
     ),
-    "remove": Scenario(lambda c: remove(c, "alpha", False), again=(NotFoundError,)),
-    "remove --keep-config": Scenario(lambda c: remove(c, "alpha", True), again=(NotFoundError,)),
+    "remove": Scenario(
+        lambda c: remove(c, "alpha", False), "remove alpha --yes", again=(NotFoundError,)
+    ),
+    "remove --keep-config": Scenario(
+        lambda c: remove(c, "alpha", True),
+        "remove alpha --keep-config --yes",
+        again=(NotFoundError,),
+    ),
     "remove --purge": Scenario(
-        lambda c: remove(c, "alpha", False, purge=True), again=(NotFoundError,), forgets=OLD_KEY
+        lambda c: remove(c, "alpha", False, purge=True),
+        "remove alpha --purge --yes",
+        again=(NotFoundError,),
+        forgets=OLD_KEY,
     ),
     "trash restore": Scenario(
         lambda c: restore(c, "alpha"),
+        "trash restore alpha",
         before=lambda c: remove(c, "alpha", False),
         again=(NotFoundError,),
     ),
     "trash empty": Scenario(
-        lambda c: empty(c, c.trash.entries()), before=lambda c: remove(c, "alpha", False)
+        lambda c: empty(c, c.trash.entries()),
+        "trash empty --yes",
+        before=lambda c: remove(c, "alpha", False),
     ),
-    "prune": Scenario(lambda c: prune(c, False), before=much_to_prune),
+    "prune": Scenario(lambda c: prune(c, False), "prune", before=much_to_prune),
+    "run another version": Scenario(
+        lambda c: command_for(c, "alpha", [f"+{NEW}", "--settings", "{}"]),
+        f"run alpha +{NEW} --settings {{}}",
+    ),
+    "doctor --fix": Scenario(
+        lambda c: fix(c, "alpha"), "doctor --fix alpha", before=without_program
+    ),
 }

@@ -1,20 +1,24 @@
-"""Stops an operation at any of its steps: the process dies there, or the disk is full there.
+"""Stops an operation at any of its steps: the process dies there, or the step fails there.
 
 A step is whatever changes the disk below one directory, as `sys.addaudithook` reports it before it
-happens. No code of ours is replaced, so nothing that bypasses `fs` bypasses this. Writes into open
-files and fsync are not seen.
+happens. No code of ours is replaced, so nothing that bypasses `fs` bypasses this. What is done with
+a file that is open raises no audit event; there `os.fsync` and the file that `os.fdopen` returns
+are wrapped in the child, so writing, fsync and closing are steps as well. A file opened in another
+way is seen when it is opened only (and with strace; test_architecture keeps such out of ccm).
 """
 
 import errno
+import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import IO, Any, Literal, NoReturn
 
+from ccmirror_py.cli.main import main
 from ccmirror_py.errors import CcmError
 from ccmirror_py.home import Home
 from ccmirror_py.host import this_platform
@@ -28,19 +32,43 @@ _CHANGES = frozenset(
     )
 )
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-_STARTED = 60.0
-"""Seconds a child may take."""
+_FICLONE = 0x40049409
+_LIMIT = 300
+"""Seconds a child may take on a busy machine."""
 
-Fault = Literal["kill", "full"]
+STOPS = ("kill", "terminate", "interrupt")
+ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EDQUOT")
+LASTING = {"full": "ENOSPC", "read-only": "EROFS"}
+"""From the step on: whatever takes space fails, or whatever changes something."""
+_TAKES_SPACE = ("open", "write", "os.mkdir", "os.symlink", "os.link", "os.rename")
+
+Fault = str
+"""One of those, or "short": half of what is to be written is."""
+
+
+def faults_of(step: str) -> tuple[Fault, ...]:
+    """The ways this step can fail."""
+    kind = step.partition(" ")[0]
+    match kind:
+        case "write":
+            return ("ENOSPC", "EIO", "EDQUOT", "short", "full", "read-only")
+        case "fsync":
+            return ("EIO", "ENOSPC", "EDQUOT", "EROFS")
+        case "close":
+            return ("EIO", "ENOSPC", "EDQUOT")
+        case "fcntl.ioctl":
+            return ERRORS
+    return (*ERRORS, *(("full",) if kind in _TAKES_SPACE else ()), "read-only")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """`steps` are empty for a killed child, which can't tell any more."""
+    """`steps` are empty for a killed child, which can't tell any more; `code` is an exit code."""
 
-    how: Literal["killed", "ended", "failed", "crashed"]
+    how: Literal["killed", "terminated", "ended", "failed", "crashed"]
     steps: tuple[str, ...] = ()
     said: str = ""
+    code: int = 0
 
 
 def in_child(
@@ -56,10 +84,28 @@ def in_child(
     with os.fdopen(reading, "rb") as pipe:
         report = pipe.read()
     _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return Ended("killed")
-    how, steps, said = json.loads(report)
-    return Ended(how, tuple(steps), said)
+    if os.WIFSIGNALED(status):
+        ended: dict[int, Literal["killed", "terminated"]]
+        ended = {signal.SIGKILL: "killed", signal.SIGTERM: "terminated"}
+        return Ended(ended[os.WTERMSIG(status)])
+    how, steps, said, code = json.loads(report)
+    return Ended(how, tuple(steps), said, code)
+
+
+def command_line(
+    words: Sequence[str], typed: str, environ: Mapping[str, str]
+) -> Callable[[], object]:
+    """The action of typing `ccm WORDS`: all of the program, in a process that is already there."""
+
+    def action() -> None:
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.argv = ["ccm", *words]
+        sys.stdin, sys.stdout, sys.stderr = io.StringIO(typed), io.StringIO(), io.StringIO()
+        os.execv = lambda *_: sys.exit(0)  # what `ccm run` becomes is no step of ccm
+        main()
+
+    return action
 
 
 class _Steps:
@@ -68,35 +114,115 @@ class _Steps:
         self._below = below
         self._at = at
         self._fault = fault
+        self._opened = ""
+        self._paths: dict[int, str] = {}
 
     def __call__(self, event: str, args: tuple[object, ...]) -> None:
+        """The audit hook."""
         if event == "open":
             path, _, flags = args
+            self._opened = str(path)
             if not isinstance(flags, int) or not flags & _WRITING:
                 return
-            if not str(path).startswith(self._below):
+            if not self._opened.startswith(self._below):
+                return
+            args = (path,)
+        elif event == "fcntl.ioctl":
+            if args[1] != _FICLONE:
                 return
         elif event not in _CHANGES:
             return
-        self.seen.append(f"{event} {' '.join(str(a) for a in args if not isinstance(a, int))}")
-        if len(self.seen) == self._at:
-            if self._fault == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(args[0]))
+        if isinstance(args[0], int):
+            args = (self._path(args[0]),)
+        paths = (str(each) for each in args[:2] if isinstance(each, str | os.PathLike))
+        self.take(" ".join((event, *paths)))
+
+    def take(self, step: str) -> bool:
+        """Whether the step is to be done in full; if it happens at all."""
+        self.seen.append(step)
+        number, kind = len(self.seen), step.partition(" ")[0]
+        here, lasts = number == self._at, self._fault in LASTING and number > self._at > 0
+        if not here and not lasts:
+            return True
+        if self._fault in STOPS:
+            os.kill(os.getpid(), _SIGNALS[self._fault])  # Ctrl-C is raised in here
+        if here and kind == "write" and self._fault in ("short", "full"):
+            return False
+        if self._fault == "full" and kind not in _TAKES_SPACE:
+            return True
+        code = getattr(errno, LASTING.get(self._fault, self._fault))
+        raise OSError(code, os.strerror(code), step.partition(" ")[2])
+
+    def watch_open_files(self) -> None:
+        """Replaces what the standard library does with open files by the same as a step."""
+        real_fsync, real_fdopen = os.fsync, os.fdopen
+
+        def fsync(descriptor: int) -> None:
+            self.take(f"fsync {self._path(descriptor)}")
+            real_fsync(descriptor)
+
+        def fdopen(descriptor: int, mode: str = "r", buffering: int = -1, **more: Any) -> IO[Any]:
+            if "w" not in mode or not self._opened.startswith(self._below):
+                return real_fdopen(descriptor, mode, buffering, **more)
+            assert buffering == 0, "only unbuffered writing is watched"
+            self._paths[descriptor] = self._opened
+            return _Watched(self, descriptor, self._opened)
+
+        os.fsync = fsync  # type: ignore[assignment]
+        os.fdopen = fdopen  # type: ignore[assignment]
+
+    def closed(self, descriptor: int) -> None:
+        self._paths.pop(descriptor, None)
+
+    def _path(self, descriptor: int) -> str:
+        """Of a file being written, else what was opened last: a directory, to be synced."""
+        return self._paths.get(descriptor, self._opened)
+
+
+_SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "interrupt": signal.SIGINT}
+
+
+class _Watched(io.FileIO):
+    """A file whose writes and whose closing are steps."""
+
+    def __init__(self, steps: _Steps, descriptor: int, path: str) -> None:
+        super().__init__(descriptor, "wb")
+        self._steps = steps
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        whole = self._steps.take(f"write {self._path}")
+        return super().write(data if whole else data[: max(1, len(data) // 2)])
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        descriptor = self.fileno()
+        try:
+            self._steps.take(f"close {self._path}")
+        finally:
+            self._steps.closed(descriptor)
+            super().close()  # a close that fails has closed all the same
 
 
 def _child(action: Callable[[], object], steps: _Steps, writing: int) -> NoReturn:
-    signal.alarm(int(_STARTED))
-    how, said = "ended", ""
+    signal.alarm(_LIMIT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    how, said, code = "ended", "", 0
     try:
         sys.dont_write_bytecode = True
+        steps.watch_open_files()
         sys.addaudithook(steps)
         action()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        how = "failed" if code else "ended"
+        said = sys.stderr.getvalue() if isinstance(sys.stderr, io.StringIO) else ""
     except (CcmError, OSError) as error:
         how, said = "failed", f"{type(error).__name__}: {error}"
     except BaseException as error:  # noqa: BLE001 (the parent shows it)
         how, said = "crashed", f"{type(error).__name__}: {error}"
-    report = json.dumps([how, steps.seen, said]).encode()
+    report = json.dumps([how, steps.seen, said, code]).encode()
     while report:
         report = report[os.write(writing, report) :]
     os._exit(0)

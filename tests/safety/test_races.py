@@ -110,10 +110,10 @@ POINTS: dict[str, tuple[Point, ...]] = {
     "remove": (
         Point("os.rename ~/.ccm/.journal/.alpha.new"),
         Point("os.remove ~/.local/bin/alpha"),
-        Point("os.remove ~/.ccm/alpha/current"),
+        Point("os.rename ~/.ccm/alpha/current"),
         Point("os.remove ~/.ccm/.journal/alpha"),
     ),
-    "remove --keep-config": (Point("os.remove ~/.ccm/alpha/current"),),
+    "remove --keep-config": (Point("os.rename ~/.ccm/alpha/current"),),
     "prune": (Point(f"os.rename ~/.ccm/.store/claude-code-linux-x64/{UNUSED}"),),
 }
 NAMES = ("alpha", "beta", "gamma")
@@ -281,7 +281,7 @@ MISTAKES = {
         "changing",
         lock_alone,
         "remove",
-        Point("os.remove ~/.ccm/alpha/current"),
+        Point("os.rename ~/.ccm/alpha/current"),
         "key set",
         is_killed=True,
     ),
