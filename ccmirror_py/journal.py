@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ccmirror_py import fs
 from ccmirror_py.errors import CcmError
@@ -19,6 +19,7 @@ from ccmirror_py.variant import is_name
 from ccmirror_py.variants import Variants
 
 Verb = Literal["create", "create, keep config", "remove", "remove, keep config", "forget keys"]
+_VERBS = get_args(Verb)
 """`create, keep config`: the directory already held the config of an earlier variant."""
 
 _OWN_ENTRIES = (
@@ -81,7 +82,9 @@ class Journal:
             verb = json.loads(fs.read_file(self._home.journal / name))["verb"]
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
+            verb = None
+        if verb not in _VERBS:
             verb = "create, keep config"  # of all verbs the one that takes least away
         if verb == "forget keys":
             self._variants.forget_keys(name)

@@ -5,6 +5,7 @@ named keys; the pinned settings live in the generation, where no project and no 
 them.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from glob import escape
@@ -88,6 +89,11 @@ def pinned_settings(
     if permissions:
         settings["permissions"] = permissions
     return settings
+
+
+def settings_text(settings: Mapping[str, object]) -> str:
+    """The file, and what the launcher compares it with: ASCII, so that no locale matters."""
+    return json.dumps(settings, indent=2) + "\n"
 
 
 def pinned_network(settings: Mapping[str, object]) -> dict[str, str]:

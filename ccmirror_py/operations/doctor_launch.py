@@ -18,6 +18,7 @@ from ccmirror_py.echo import EchoServer, Received
 from ccmirror_py.environment import KEY_DESCRIPTOR
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.operations.publish import launch_of
+from ccmirror_py.settings import settings_text
 from ccmirror_py.variant import FromFile, Variant
 
 LAUNCH_TIMEOUT = 120.0
@@ -62,13 +63,14 @@ def _twin(context: Context, variant: Variant, twin: Path, url: str) -> Launch:
     settings["env"] = {**settings["env"], **own}
     if variant.key_variable is None:
         del settings["env"]["ANTHROPIC_AUTH_TOKEN"]  # held empty for a login; the twin has a key
-    fs.write_file(twin / "settings.json", json.dumps(settings).encode(), 0o600)
+    fs.write_file(twin / "settings.json", settings_text(settings).encode(), 0o600)
     fs.make_directory(twin / "config")
     fs.make_directory(twin / "project")
     launch = launch_of(context, variant, generation, settings)
     return replace(
         launch,
         settings=str(twin / "settings.json"),
+        pinned=settings_text(settings),
         network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
         key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
