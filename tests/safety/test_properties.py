@@ -3,6 +3,7 @@
 One case is one example hypothesis makes up, or one command of a sequence.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -373,9 +375,8 @@ def a_launcher_passes_values_byte_for_byte(values: list[str], argument: str, key
 @cache
 def _place() -> Path:
     """A variant's files, and a working directory in which nothing may appear."""
-    import tempfile
-
     place = Path(tempfile.mkdtemp(prefix="ccm-properties-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
     for name in ("work", "record"):
         (place / name).mkdir()
     (place / "claude").write_text(STAND_IN)
