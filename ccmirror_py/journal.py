@@ -8,9 +8,10 @@ leaves its announcement, which the next command that changes something finishes.
 import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ccmirror_py import fs
 from ccmirror_py.errors import CcmError
@@ -107,6 +108,8 @@ class Journal:
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, RecursionError):
+            verb, trashed = "", ""
+        if verb not in get_args(Verb) or not _fits(name, verb, trashed):
             # of all verbs the one that takes least away
             verb, trashed = "create, keep config", ""
         if verb == "forget keys":
@@ -163,6 +166,12 @@ class Journal:
         )
         found = [path for path in successors if os.path.lexists(path)]
         return found + self._variants.abandoned(name)
+
+
+def _fits(name: str, verb: str, trashed: str) -> bool:
+    """Whether it can be the entry of the trash this verb names; "" where it needs none."""
+    is_entry = re.fullmatch(rf"{re.escape(name)}~[0-9TZ]+", trashed) is not None
+    return is_entry or (not trashed and verb != "restore")
 
 
 def _move(entries: list[str], source: Path, target: Path) -> None:

@@ -26,13 +26,15 @@ class Launch:
     """All a launcher needs. Paths are absolute texts; `program` ends in .js for the old package.
 
     `network` holds the values of NETWORK_NAMES that `settings` pins; another value in the shell is
-    a case for ccm, as other settings are. `ccm` is the command that runs ccm itself.
+    a case for ccm, as other settings are. `pinned` is what the file `settings` holds. `ccm` is the
+    command that runs ccm itself.
     """
 
     name: str
     generation: str
     program: str
     settings: str
+    pinned: str
     network: Mapping[str, str]
     environment: Mapping[str, str]
     key_variable: str | None
@@ -44,16 +46,18 @@ class Launch:
 
 
 def render(launch: Launch) -> str:
-    """The whole script."""
+    """The whole script. A shell reads all of a `{ }` before it begins: what was cut off runs
+    nothing, not the program without its settings."""
     return "".join(
         (
             "#!/bin/sh\n",
-            f"# Made by ccm for the variant {launch.name}; a change here is lost with the next "
+            f"{{ # Made by ccm for the variant {launch.name}; a change here is lost with the next "
             "update.\n",
             f"# See: ccm show {launch.name}, ccm env {launch.name}\n",
             _FAIL.format(name=launch.name),
             _handed_over(launch),
             _checks(launch),
+            _settings(launch),
             _key(launch),
             _clear(launch),
             _exports(launch),
@@ -106,7 +110,8 @@ def _checks(launch: Launch) -> str:
     damaged = f"is damaged ($ccm_missing is missing); run: ccm doctor --fix {launch.name}"
     text = f"""
 for ccm_missing in {quote(launch.program)} {quote(launch.settings)}; do
-  [ -r "$ccm_missing" ] || ccm_fail "{damaged}" 127
+  [ -f "$ccm_missing" ] && [ -r "$ccm_missing" ] ||
+    ccm_fail "{damaged}" 127
 done
 """
     if _needs_node(launch):
@@ -119,6 +124,20 @@ esac
     return f"""{text}case $#,${{1-}} in
   1,-v | 1,--version) exec {_program(launch)} "$1" ;;
 esac
+"""
+
+
+def _settings(launch: Launch) -> str:
+    """Claude Code starts without settings it can't read, and says so from 2.1.330 on at most."""
+    damaged = "is damaged (its pinned settings are not what ccm wrote); run: ccm doctor --fix"
+    return f"""
+ccm_settings=
+while IFS= read -r ccm_line || [ -n "$ccm_line" ]; do
+  ccm_settings=$ccm_settings$ccm_line'
+'
+done <{quote(launch.settings)}
+[ "$ccm_settings" = {quote(launch.pinned)} ] ||
+  ccm_fail '{damaged} {launch.name}' 127
 """
 
 
@@ -138,10 +157,9 @@ def _key(launch: Launch) -> str:
             read = f"ccm_key=${{{variable}-}}\n{foreign}"
             cure = f"{variable} is not set; export it, or run: ccm key set {name}"
         case FromFile():
-            read = (
-                f"ccm_key=\n{{ IFS= read -r ccm_key <{quote(launch.credential_file)}; }} "
-                "2>/dev/null || :\n"
-            )
+            file = quote(launch.credential_file)
+            stored = f"[ -f {file} ] && IFS= read -r ccm_key <{file}"
+            read = f"ccm_key=\n{{ {stored}; }} 2>/dev/null || :\n"
             cure = f"its stored key is missing; run: ccm key set {name}"
         case FromCommand(argv):
             command = " ".join(map(quote, argv))
@@ -214,7 +232,8 @@ def _exec(launch: Launch) -> str:
         # some shells close what only `exec 3<` opened before they start a program
         *(["3<&3"] if launch.key_variable == KEY_DESCRIPTOR else []),
     ]
-    return f"\nunset ccm_key ccm_line ccm_ifs ccm_argument ccm_missing\nexec {' '.join(words)}\n"
+    names = "ccm_key ccm_line ccm_ifs ccm_argument ccm_missing ccm_settings"
+    return f"\nunset {names}\nexec {' '.join(words)}\n}}\n"
 
 
 def _program(launch: Launch) -> str:

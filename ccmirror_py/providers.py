@@ -20,7 +20,9 @@ class Providers:
         return sorted({*self._bundled_ids(), *(path.stem for path in self._own.glob("*.toml"))})
 
     def is_own(self, id_: str) -> bool:
-        return (self._own / f"{id_}.toml").is_file()
+        """A link that leads nowhere counts: the bundled one would send the key elsewhere."""
+        path = self._own / f"{id_}.toml"
+        return path.is_symlink() or (path.exists() and not path.is_dir())
 
     def get(self, id_: str) -> Provider:
         """NotFoundError with what could be meant; DamagedError for a file that is not right."""
@@ -31,8 +33,9 @@ class Providers:
         try:
             provider = parse_provider(_text(path))
         except (ValueError, OSError) as error:
+            reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else error
             raise DamagedError(
-                Path(str(path)), str(error), "The format: docs/providers.md"
+                Path(str(path)), str(reason), "The format: docs/providers.md"
             ) from None
         if provider.id != id_:
             raise DamagedError(Path(str(path)), f"says it is '{provider.id}'", "Rename the file.")

@@ -248,7 +248,7 @@ def _nearest(wanted: Version, versions: list[Version]) -> list[Version]:
 def _read_answer(path: Path) -> dict[str, str] | None:
     """An earlier answer with its ETag; None for a damaged one, which is only asked for again."""
     try:
-        known = json.loads(path.read_text())
+        known = json.loads(fs.read_file(path))
         return {"etag": str(known["etag"]), "body": str(known["body"])}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -5,6 +5,7 @@ named keys; the pinned settings live in the generation, where no project and no 
 them.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from glob import escape
@@ -105,6 +106,11 @@ def network_settings(variant: Variant, network: Mapping[str, str]) -> dict[str, 
         return dict(network)
     here = {name: _joined(THIS_MACHINE, network[name]) for name in _NO_PROXY if name in network}
     return {**network, **here}
+
+
+def settings_text(settings: Mapping[str, object]) -> str:
+    """The file, and what the launcher compares it with: ASCII, so that no locale matters."""
+    return json.dumps(settings, indent=2) + "\n"
 
 
 def pinned_network(settings: Mapping[str, object]) -> dict[str, str]:

@@ -229,8 +229,9 @@ def file_problems(directory: Path, files: dict[str, str]) -> list[str]:
         try:
             with fs.open_regular(path) as file:
                 actual = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            problems.append(f"{path}: {error.strerror}")
+        except (OSError, ValueError) as error:  # a name no file can have
+            reason = error.strerror if isinstance(error, OSError) else "is no path"
+            problems.append(f"{path}: {reason}")
             continue
         if actual != expected:
             problems.append(f"{path} is not what was installed")

@@ -64,6 +64,7 @@ class World:
             generation=str(self.home),
             program=str(self.home / "claude"),
             settings=str(self.home / "settings.json"),
+            pinned="{}\n",
             network={},
             environment={},
             key_variable=None,
@@ -146,7 +147,7 @@ class World:
     def at(self, home: Path) -> "World":
         """The same with everything of the variant in `home`."""
         home.mkdir(exist_ok=True)
-        (home / "settings.json").write_text("{}")
+        (home / "settings.json").write_text("{}\n")
         for name in ("claude", "print"):
             (home / name).symlink_to(self.root / "bin" / name)
         return World(self.root, home)
@@ -696,4 +697,4 @@ def test_no_value_stands_in_the_text_unquoted(world: World) -> None:
         )
         text = render(launch)
         assert f"export X={shlex.quote(value)}\n" in text
-        assert text.endswith(f'{shlex.quote(value)} "$@"\n')
+        assert text.endswith(f'{shlex.quote(value)} "$@"\n}}\n')

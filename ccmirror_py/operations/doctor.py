@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ccmirror_py.operations.publish import Next, is_stale, launch_of, publish, r
 from ccmirror_py.operations.update import republish
 from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.secret import Secret
-from ccmirror_py.settings import merged_settings, pinned_network
+from ccmirror_py.settings import merged_settings, pinned_network, settings_text
 from ccmirror_py.variant import FromFile, FromVariable, Variant
 from ccmirror_py.variants import Broken
 
@@ -94,14 +94,15 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
 def _pinned_check(context: Context, variant: Variant, generation: Path) -> Check:
     """Whether they pin what they should; how the network is reached may differ between shells."""
     fix = f"ccm doctor --fix {variant.name}"
-    written = json.loads(fs.read_file(generation / "settings.json"))
+    text = fs.read_file(generation / "settings.json")
+    written = json.loads(text)
     try:
         provider = context.providers.get(variant.choices.provider)
     except CcmError as error:
         return Check(variant.name, "pinned settings", "warning", error.sentence, error.hint)
     wanted = settings_for(context, variant, provider)
     wanted = merged_settings({"env": pinned_network(written)}, wanted)
-    if written != wanted:
+    if written != wanted or text != settings_text(wanted).encode():
         return Check(variant.name, "pinned settings", "failed", "are not what ccm would pin", fix)
     return Check(variant.name, "pinned settings", "ok")
 
@@ -204,18 +205,21 @@ def fix(context: Context, name: str) -> None:
 
 
 def _make_private(context: Context, name: str) -> None:
-    current = context.home.current(name)
-    modes = {
-        context.home.root: 0o700,
-        context.home.directory(name): 0o700,
-        context.home.config(name): 0o700,
-        context.home.config(name) / ".credentials.json": 0o600,
-        current: 0o700,
-        current / "launch": 0o700,
-        current / "credential": 0o600,
-    }
+    home = context.home
+    _set_modes({home.root: 0o700, home.directory(name): 0o700, home.config(name): 0o700})
+    _set_modes({home.config(name) / ".credentials.json": 0o600})
+    with suppress(DamagedError):
+        generation = home.generation(name, context.variants.number(name))
+        _set_modes({generation: 0o700, generation / "launch": 0o700})
+        _set_modes({generation / "credential": 0o600})
+
+
+def _set_modes(modes: Mapping[Path, int]) -> None:
+    """What a link points to is not ccm's to change."""
     for path, mode in modes.items():
-        if path.exists() and stat.S_IMODE(path.stat().st_mode) != mode:
+        if path.is_symlink() or not path.exists():
+            continue
+        if stat.S_IMODE(path.stat().st_mode) != mode:
             fs.make_private(path, mode)
 
 

@@ -113,6 +113,8 @@ def native_problems(native: Path) -> list[str]:
     except FileNotFoundError:
         return [f"{native / RECEIPT} is missing"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        files = {}
+    if not files:
         return [f"{native / RECEIPT} is damaged"]
     return file_problems(native, files)
 

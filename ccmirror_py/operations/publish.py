@@ -4,6 +4,7 @@ Create, update, pin, rollback and key changes all end here. The caller holds the
 """
 
 import json
+import math
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +25,13 @@ from ccmirror_py.provider import Provider
 from ccmirror_py.release import FIRST_NATIVE, program_of
 from ccmirror_py.secret import Secret
 from ccmirror_py.sessions import running_sessions
-from ccmirror_py.settings import Surroundings, pinned_network, pinned_settings, seeded_claude_json
+from ccmirror_py.settings import (
+    Surroundings,
+    pinned_network,
+    pinned_settings,
+    seeded_claude_json,
+    settings_text,
+)
 from ccmirror_py.variant import Variant, to_json
 
 START_TIMEOUT = 30.0
@@ -75,7 +82,7 @@ def write_generation(context: Context, coming: Next, staged: Path, final: Path) 
     if coming.key:
         fs.write_file(staged / "credential", coming.key.reveal().encode() + b"\n", 0o600)
     fs.write_file(staged / "variant.json", _json(to_json(coming.variant)), 0o600)
-    fs.write_file(staged / "settings.json", _json(coming.settings), 0o600)
+    fs.write_file(staged / "settings.json", settings_text(coming.settings).encode(), 0o600)
     launch = render(launch_of(context, coming.variant, final, coming.settings))
     fs.write_file(staged / "launch", launch.encode(), 0o700)
 
@@ -89,6 +96,7 @@ def launch_of(
         generation=str(generation),
         program=str(generation / "native" / program_of(variant.version, context.platform)),
         settings=str(generation / "settings.json"),
+        pinned=settings_text(settings),
         network=pinned_network(settings),
         environment=variant.environment,
         key_variable=variant.key_variable,
@@ -112,12 +120,15 @@ def is_stale(context: Context, variant: Variant) -> bool:
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
     settings = settings_for(context, variant, provider)
     launch = render(launch_of(context, variant, generation, settings))
+    files = [generation / name for name in ("variant.json", "settings.json", "launch")]
+    if any(file.is_symlink() for file in files):
+        return True
     try:
-        written = [fs.read_file(generation / name) for name in ("settings.json", "launch")]
+        written = [fs.read_file(file) for file in files[1:]]
     except OSError:
         return True
     return (
-        written != [_json(settings), launch.encode()]
+        written != [settings_text(settings).encode(), launch.encode()]
         or resolve(context, variant, provider) != variant
     )
 
@@ -173,20 +184,41 @@ def _seed_config(context: Context, variant: Variant) -> None:
     """Write `.claude.json` so that the first start asks nothing; what is in it stays."""
     path = context.home.config(variant.name) / ".claude.json"
     existing = _read_object(path)
-    if existing is None:
-        return  # damaged: Claude Code backs it up and says so
+    if existing is None or path.is_symlink():
+        return  # damaged: Claude Code backs it up and says so; or the user keeps it elsewhere
     seeded = seeded_claude_json(existing, variant)
     if seeded != existing:
-        content = json.dumps(seeded, indent=2, ensure_ascii=False)
+        content = json.dumps(seeded, indent=2)
         context.variants.seed_config(variant.name, content.encode())
 
 
 def _read_object(path: Path) -> dict[str, object] | None:
-    """A JSON object, empty when there is no file, None when it can't be read."""
+    """A JSON object, empty when there is no file, None when it can't be read.
+
+    None also for one that could not be written again as it is.
+    """
     try:
-        document = json.loads(fs.read_file(path))
+        document = json.loads(
+            fs.read_file(path),
+            object_pairs_hook=_without_repeats,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return dict(pairs)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number JSON can't hold")
+    return number

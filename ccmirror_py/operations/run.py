@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
@@ -17,7 +18,7 @@ from ccmirror_py.errors import DamagedError, NotFoundError, UsageError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.publish import check_start, launch_of, network
 from ccmirror_py.release import program_of
-from ccmirror_py.settings import merged_settings, network_settings
+from ccmirror_py.settings import merged_settings, network_settings, settings_text
 from ccmirror_py.variant import Variant
 from ccmirror_py.version import Version, parse_version
 
@@ -35,7 +36,7 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
     generation = context.home.current(name).resolve()
     version, rest = _split_version(arguments)
     users, rest = _split_settings(rest)
-    pinned = _pinned(name, generation / "settings.json")
+    pinned = _pinned(name, generation)
     launch = launch_of(context, variant, generation, pinned)
     here = {key: value for key, value in network(context).items() if key in launch.network}
     if version is None and users is None and here == launch.network:
@@ -45,8 +46,9 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
     if users is not None or here != launch.network:
         pinned = merged_settings({"env": network_settings(variant, here)}, pinned)
         merged = merged_settings(pinned, _json_object(users) if users else {})
-        settings = _kept_file(context, json.dumps(merged).encode(), "json")
-        launch = replace(launch, settings=settings, network=here)
+        text = settings_text(merged)
+        path = _kept_file(context, text.encode(), "json")
+        launch = replace(launch, settings=path, pinned=text, network=here)
     # a file, and not `sh -c`: the text may hold a proxy's password, and everybody sees arguments
     script = _kept_file(context, render(launch).encode(), "sh")
     return Command(("/bin/sh", script, *rest))
@@ -81,14 +83,25 @@ def _split_settings(arguments: list[str]) -> tuple[str | None, list[str]]:
     return value, rest
 
 
-def _pinned(name: str, path: Path) -> Mapping[str, object]:
+def _pinned(name: str, generation: Path) -> Mapping[str, object]:
+    """DamagedError unless they are what the launcher was written with."""
+    path, hint = generation / "settings.json", f"Run: ccm doctor --fix {name}"
     try:
-        document = json.loads(fs.read_file(path))
+        text = fs.read_file(path).decode()
+        launch = fs.read_file(generation / "launch").decode()
+        document = json.loads(text)
     except (OSError, ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise DamagedError(path, "can't be read", f"Run: ccm doctor --fix {name}")
+        raise DamagedError(path, "or the launcher beside it can't be read", hint) from None
+    if not isinstance(document, dict) or quote(text) not in launch:
+        raise DamagedError(path, "is not what the launcher was written with", hint)
     return document
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return not path.is_symlink() and fs.read_file(path) == content
+    except OSError:
+        return False
 
 
 def _json_object(value: str) -> Mapping[str, object]:
@@ -115,7 +128,7 @@ def _kept_file(context: Context, content: bytes, ending: str) -> str:
     path = context.home.cache / "settings" / f"{hashlib.sha256(content).hexdigest()}.{ending}"
     context.home.prepare()
     with context.home.lock(".settings", context.say):
-        if not path.exists():
+        if not _holds(path, content):
             fs.ensure_directory(path.parent)
             fs.replace_file(path, content, 0o600)
     return str(path)

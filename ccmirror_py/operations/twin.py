@@ -19,7 +19,7 @@ from ccmirror_py.echo import Received
 from ccmirror_py.environment import KEY_DESCRIPTOR
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.operations.publish import launch_of
-from ccmirror_py.settings import seeded_claude_json
+from ccmirror_py.settings import seeded_claude_json, settings_text
 from ccmirror_py.variant import FromFile, Variant
 
 LAUNCH_TIMEOUT = 120.0
@@ -109,6 +109,7 @@ def _made(context: Context, variant: Variant, directory: Path, url: str, changed
     launch = replace(
         launch,
         settings=str(directory / "settings.json"),
+        pinned=settings_text(settings),
         network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
         key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
@@ -118,7 +119,7 @@ def _made(context: Context, variant: Variant, directory: Path, url: str, changed
     fs.make_directory(directory / "config")
     seeded = json.dumps(seeded_claude_json({}, variant)).encode()
     fs.write_file(directory / "config" / ".claude.json", seeded, 0o600)
-    fs.write_file(directory / "settings.json", json.dumps(settings).encode(), 0o600)
+    fs.write_file(directory / "settings.json", settings_text(settings).encode(), 0o600)
     fs.write_file(directory / "credential", key.encode() + b"\n", 0o600)
     fs.write_file(directory / "launch", render(launch).encode(), 0o700)
     return Twin(directory, launch, key)
