@@ -11,6 +11,7 @@
         variant.json -> current/variant.json
         config/                          CLAUDE_CONFIG_DIR: Claude Code's and the user's
       .store/<package>/<version>/        verified releases, each with its receipt; a cache
+      .numbers/<name>                  the last generation of a variant that was removed
       .trash/<name>~<time>/            what `remove` took away, for 30 days
       .staging/ .locks/ .cache/ .journal/ .providers/
     ~/.local/bin/zai -> ~/.ccm/zai/current/launch      CCM_BIN_DIR
@@ -79,6 +80,9 @@ class Home:
     @property
     def journal(self) -> Path:
         return self.root / ".journal"
+
+    def last_number(self, name: str) -> Path:
+        return self.root / ".numbers" / name
 
     @property
     def trash(self) -> Path:

@@ -126,6 +126,11 @@ class Journal:
     def _finish_removal(self, name: str, keep_config: bool, trashed: str) -> None:
         """Only what ccm and Claude Code made is taken; a directory with more in it stays."""
         directory = self._home.directory(name)
+        try:
+            self._variants.remember_number(name)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
         if self._variants.owns_launcher(name):
             fs.remove_file(self._home.launcher(name))
         if trashed:

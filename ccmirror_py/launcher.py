@@ -25,9 +25,10 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 class Launch:
     """All a launcher needs. Paths are absolute texts; `program` ends in .js for the old package.
 
-    `network` holds the values of NETWORK_NAMES that `settings` pins; another value in the shell is
-    a case for ccm, as other settings are. `pinned` is what the file `settings` holds. `ccm` is the
-    command that runs ccm itself.
+    `pinned` is what the file `settings` holds. `again` is the launcher that is current by then, to
+    be asked once when something is gone; empty for none. `network` holds the values of
+    NETWORK_NAMES that `settings` pins; another value in the shell is a case for ccm, as other
+    settings are. `ccm` is the command that runs ccm itself.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Launch:
     program: str
     settings: str
     pinned: str
+    again: str
     network: Mapping[str, str]
     environment: Mapping[str, str]
     key_variable: str | None
@@ -55,6 +57,7 @@ def render(launch: Launch) -> str:
             "update.\n",
             f"# See: ccm show {launch.name}, ccm env {launch.name}\n",
             _FAIL.format(name=launch.name),
+            _again(launch),
             _handed_over(launch),
             _checks(launch),
             _settings(launch),
@@ -70,6 +73,21 @@ _FAIL = """\
 ccm_fail() {{
   printf '%s\\n' "{name}: $1" >&2
   exit "$2"
+}}
+"""
+
+
+def _again(launch: Launch) -> str:
+    """Between a launcher's first line and its last the variant may be changed, or removed and made
+    anew: then what it needs is gone, and the present launcher is the one to ask."""
+    if not launch.again:
+        return "ccm_again() { :; }\n"
+    return f"""\
+ccm_again() {{
+  if [ -z "${{CCM_AGAIN-}}" ] && [ -r {quote(launch.again)} ]; then
+    export CCM_AGAIN=1
+    exec /bin/sh {quote(launch.again)} "$@"
+  fi
 }}
 """
 
@@ -110,8 +128,10 @@ def _checks(launch: Launch) -> str:
     damaged = f"is damaged ($ccm_missing is missing); run: ccm doctor --fix {launch.name}"
     text = f"""
 for ccm_missing in {quote(launch.program)} {quote(launch.settings)}; do
-  [ -f "$ccm_missing" ] && [ -r "$ccm_missing" ] ||
+  [ -f "$ccm_missing" ] && [ -r "$ccm_missing" ] || {{
+    ccm_again "$@"
     ccm_fail "{damaged}" 127
+  }}
 done
 """
     if _needs_node(launch):
@@ -136,8 +156,10 @@ while IFS= read -r ccm_line || [ -n "$ccm_line" ]; do
   ccm_settings=$ccm_settings$ccm_line'
 '
 done <{quote(launch.settings)}
-[ "$ccm_settings" = {quote(launch.pinned)} ] ||
+[ "$ccm_settings" = {quote(launch.pinned)} ] || {{
+  ccm_again "$@"
   ccm_fail '{damaged} {launch.name}' 127
+}}
 """
 
 
@@ -159,7 +181,7 @@ def _key(launch: Launch) -> str:
         case FromFile():
             file = quote(launch.credential_file)
             stored = f"[ -f {file} ] && IFS= read -r ccm_key <{file}"
-            read = f"ccm_key=\n{{ {stored}; }} 2>/dev/null || :\n"
+            read = f'ccm_key=\n{{ {stored}; }} 2>/dev/null || ccm_again "$@"\n'
             cure = f"its stored key is missing; run: ccm key set {name}"
         case FromCommand(argv):
             command = " ".join(map(quote, argv))

@@ -196,7 +196,15 @@ class Variants:
         """The number of the next generation, and an empty directory to build it in."""
         for abandoned in self.abandoned(name):
             fs.remove_tree(abandoned)
-        return self.number(name) + 1, self._home.stage(name)
+        return max(self.number(name), self._last_number(name)) + 1, self._home.stage(name)
+
+    def remember_number(self, name: str) -> None:
+        """Before `name` is removed: its numbers are never used again. A launcher that was started a
+        moment before would find the files of another variant where it looks for its own."""
+        last = max(self._numbers(name), default=0)
+        if last > self._last_number(name):
+            fs.ensure_directory(self._home.last_number(name).parent)
+            fs.replace_file(self._home.last_number(name), str(last).encode(), 0o600)
 
     def commit(self, name: str, number: int, staged: Path) -> None:
         """Make the staged generation the current one."""
@@ -244,6 +252,12 @@ class Variants:
                 fs.remove_tree(generation)
                 removed.append(generation)
         return removed
+
+    def _last_number(self, name: str) -> int:
+        try:
+            return int(fs.read_file(self._home.last_number(name)))
+        except (OSError, ValueError):
+            return 0
 
     def _numbers(self, name: str) -> list[int]:
         try:

@@ -65,6 +65,7 @@ class World:
             program=str(self.home / "claude"),
             settings=str(self.home / "settings.json"),
             pinned="{}\n",
+            again="",
             network={},
             environment={},
             key_variable=None,
@@ -302,7 +303,11 @@ def test_nothing_of_the_launcher_itself_reaches_the_program(world: World, shell:
         key_variable="ANTHROPIC_AUTH_TOKEN", credential=FromVariable("MY_KEY"), args=("x",)
     )
     seen = world.arrives(shell, launch, env={**outer, "MY_KEY": "sk-1"}).environment
-    functions = {"ccm_fail", "ccm_hand_over"}  # the launcher has no variable of these names
+    functions = {
+        "ccm_fail",
+        "ccm_again",
+        "ccm_hand_over",
+    }  # the launcher has no variable of these names
     assert {k: v for k, v in seen.items() if k not in functions} == {
         **world.environ,
         "MY_KEY": "sk-1",
@@ -698,3 +703,27 @@ def test_no_value_stands_in_the_text_unquoted(world: World) -> None:
         text = render(launch)
         assert f"export X={shlex.quote(value)}\n" in text
         assert text.endswith(f'{shlex.quote(value)} "$@"\n}}\n')
+
+
+@in_every_shell
+@pytest.mark.parametrize("gone", ["program", "settings.json", "credential", "other settings"])
+def test_what_was_replaced_meanwhile_is_asked_of_the_present_launcher_once(
+    world: World, shell: str, gone: str
+) -> None:
+    Path(world.launch.credential_file).write_text("sk-1\n")
+    present = world.root / "present"
+    present.write_text(f'printf "%s|" "$@" >{world.root}/asked\n')
+    launch = world.make(credential=FromFile(), key_variable=BEARER, again=str(present))
+    if gone == "other settings":
+        (world.home / "settings.json").write_text('{"of": "a new one"}\n')
+    else:
+        (world.home / gone.replace("program", "claude")).unlink()
+    done = world.run(shell, launch, "-p", "a  b")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (world.root / "asked").read_text() == "-p|a  b|"
+    # that one is no better: it says so, and does not start a third
+    told = world.run(shell, launch, env={"CCM_AGAIN": "1"})
+    assert told.returncode in (1, 127)
+    assert told.stderr.count("\n") == 1
+    present.unlink()
+    assert world.run(shell, launch).returncode in (1, 127)

@@ -159,3 +159,15 @@ def test_what_ccm_did_not_put_into_the_trash_stays_there(removed: Sandbox) -> No
     (foreign / "letter").write_text("the user's own\n")
     removed.must("trash", "empty", "--yes")
     assert (foreign / "letter").exists()
+
+
+@pytest.mark.parametrize("how", [(), ("--purge",), ("--keep-config",)])
+def test_numbers_of_generations_are_never_used_again(
+    removed: Sandbox, how: tuple[str, ...]
+) -> None:
+    """Else a launcher that was started a moment before would read the files of another variant."""
+    removed.must("create", "demo", "--provider", "echo")
+    assert (removed.ccm_home / "demo/current").readlink() == Path("generations/3")
+    removed.must("remove", "demo", "--yes", *how)
+    removed.must("create", "demo", "--provider", "echo")
+    assert (removed.ccm_home / "demo/current").readlink() == Path("generations/4")

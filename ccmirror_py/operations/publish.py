@@ -97,6 +97,7 @@ def launch_of(
         program=str(generation / "native" / program_of(variant.version, context.platform)),
         settings=str(generation / "settings.json"),
         pinned=settings_text(settings),
+        again=context.home.launcher_target(variant.name),
         network=pinned_network(settings),
         environment=variant.environment,
         key_variable=variant.key_variable,

@@ -49,6 +49,7 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
         text = settings_text(merged)
         path = _kept_file(context, text.encode(), "json")
         launch = replace(launch, settings=path, pinned=text, network=here)
+    launch = replace(launch, again="")  # it would start without what was asked for here
     # a file, and not `sh -c`: the text may hold a proxy's password, and everybody sees arguments
     script = _kept_file(context, render(launch).encode(), "sh")
     return Command(("/bin/sh", script, *rest))

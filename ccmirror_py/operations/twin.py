@@ -110,6 +110,7 @@ def _made(context: Context, variant: Variant, directory: Path, url: str, changed
         launch,
         settings=str(directory / "settings.json"),
         pinned=settings_text(settings),
+        again="",
         network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
         key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",

@@ -320,9 +320,7 @@ def judged(history: History) -> list[str]:
     violations = list(history.violations)
     for poll in history.polls:
         is_gone = poll.seen == ABSENT or (poll.name in PASSING and poll.seen == "failed")
-        if poll.wrong and _is_known(poll, history.commands):
-            wrong = ""
-        elif is_gone and poll.name in PASSING:
+        if is_gone and poll.name in PASSING:
             wrong = "" if _may_be_absent(poll, history.commands) else f"absent {poll.wrong}"
         elif poll.wrong or is_gone:
             wrong = poll.wrong or poll.seen
@@ -333,25 +331,6 @@ def judged(history: History) -> list[str]:
         if wrong:
             violations.append(f"{poll.name} at {poll.begun:.3f}: {wrong}")
     return violations
-
-
-def _is_known(poll: Poll, commands: Sequence[Ran]) -> bool:
-    """The two moments that are known to be open, when the command was at work during the poll.
-
-    A launcher that was started before its variant was removed and made anew reads the files of the
-    new one, whose generations are counted from 1 again. One that was started before `key set` took
-    its key away says that the key is missing.
-    """
-    if poll.name in PASSING:
-        verb, name = "remove", poll.name
-    elif poll.name == "alpha" and "its stored key is missing" in poll.wrong:
-        verb, name = "key", "set"
-    else:
-        return False
-    return any(
-        _is_about(ran, verb, name) and ran.begun < poll.ended and ran.ended > poll.begun
-        for ran in commands
-    )
 
 
 def _may_be_absent(poll: Poll, commands: Sequence[Ran]) -> bool:

@@ -342,6 +342,7 @@ def a_launcher_passes_values_byte_for_byte(values: list[str], argument: str, key
         program=str(place / "claude"),
         settings=str(place / "settings.json"),
         pinned="{}\n",
+        again="",
         network={},
         environment={f"X_{n}": value for n, value in enumerate(values)},
         key_variable="ANTHROPIC_AUTH_TOKEN",
