@@ -109,15 +109,14 @@ class Context:
                     "This registry sends no signatures, as another one did before: "
                     "only the integrity it names itself is checked."
                 )
-        for receipt in known:
-            same = (receipt.package, receipt.version) == release.key
-            if same and receipt.integrity != str(release.integrity):
-                raise VerificationError(
-                    f"The registry names other bytes for Claude Code {release.version} than those "
-                    "that were installed before; npm never changes a published version.",
-                    "Check: npm config get registry. To take them even so, remove the variants "
-                    "that have the old ones, then run: ccm prune",
-                )
+        was = {r.integrity for r in known if (r.package, r.version) == release.key}
+        if was and str(release.integrity) not in was:
+            raise VerificationError(
+                f"The registry names other bytes for Claude Code {release.version} than those "
+                "that were installed before; npm never changes a published version.",
+                "Check: npm config get registry. To take them even so, remove the variants "
+                "that have the old ones, then run: ccm prune",
+            )
 
     def held(self, release: Release) -> AbstractContextManager[Path]:
         """The same, and `ccm prune` does not take it away within the block."""

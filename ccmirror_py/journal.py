@@ -129,7 +129,7 @@ class Journal:
         try:
             self._variants.remember_number(name)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if trashed or error.errno != errno.ENOSPC:
                 raise
         if self._variants.owns_launcher(name):
             fs.remove_file(self._home.launcher(name))

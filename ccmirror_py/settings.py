@@ -49,7 +49,7 @@ _NEUTRAL = {
 _LOGIN = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
 
 
-_NO_PROXY = {"NO_PROXY", "no_proxy"}
+_NO_PROXY = ("NO_PROXY", "no_proxy")
 
 # 2.1.112 to 2.1.118 ask Anthropic's own host whether to send metrics, whatever is switched off, and
 # send an x-api-key along. They don't while they remember an answer younger than this (2100-01-01).
@@ -110,7 +110,7 @@ def network_settings(variant: Variant, network: Mapping[str, str]) -> dict[str, 
 
 def settings_text(settings: Mapping[str, object]) -> str:
     """The file, and what the launcher compares it with: ASCII, so that no locale matters."""
-    return json.dumps(settings, indent=2) + "\n"
+    return json.dumps(settings, indent=2, sort_keys=True) + "\n"
 
 
 def pinned_network(settings: Mapping[str, object]) -> dict[str, str]:
@@ -119,7 +119,7 @@ def pinned_network(settings: Mapping[str, object]) -> dict[str, str]:
     values = env if isinstance(env, Mapping) else {}
     network = {name: str(values[name]) for name in NETWORK_NAMES if name in values}
     if is_loopback(str(values.get("ANTHROPIC_BASE_URL", ""))):
-        for name in _NO_PROXY & network.keys():
+        for name in filter(network.__contains__, _NO_PROXY):
             network[name] = network[name].removeprefix(THIS_MACHINE).removeprefix(",")
     return network
 

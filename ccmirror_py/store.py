@@ -29,7 +29,7 @@ Key = tuple[str, str]
 @dataclass(frozen=True)
 class Receipt:
     """What was installed: the archive's integrity, who signed it (a key's id, or None), the sha256
-    of each file by its path, and its size and modification time (ns) as it was written.
+    of each file by its path, and its inode, size and modification time (ns) as it was written.
     """
 
     package: str
@@ -206,12 +206,12 @@ def read_receipt(path: Path) -> Receipt:
 
 
 def _state(path: Path) -> list[int] | None:
-    """Size and modification time, None for anything but a regular file."""
+    """Inode, size and modification time; None for anything but a regular file."""
     try:
         state = path.lstat()
     except OSError:
         return None
-    return [state.st_size, state.st_mtime_ns] if stat.S_ISREG(state.st_mode) else None
+    return [state.st_ino, state.st_size, state.st_mtime_ns] if stat.S_ISREG(state.st_mode) else None
 
 
 def _lock_name(key: Key) -> str:

@@ -366,7 +366,7 @@ def test_a_receipt_is_read_or_said_to_be_missing_or_damaged(shop: Shop) -> None:
         sri(shop.npm.tarball("2.1.330", "linux-x64")),
         None,
         {"claude": sha256(RIGHT)},
-        {"claude": [program.st_size, program.st_mtime_ns]},
+        {"claude": [program.st_ino, program.st_size, program.st_mtime_ns]},
     )
     (directory / "receipt.json").chmod(0o600)
     (directory / "receipt.json").write_bytes(b"{")

@@ -19,7 +19,6 @@ from ccmirror_py.context import Context
 from ccmirror_py.echo import EchoServer, Received
 from ccmirror_py.environment import CLEARED_NAMES, NETWORK_NAMES, weakness
 from ccmirror_py.operations.twin import Settings, Twin, twin
-from ccmirror_py.settings import pinned_network
 from ccmirror_py.variant import Variant
 from ccmirror_py.watch import Listener, Traced, traced, tracer
 
@@ -100,25 +99,29 @@ def audit(context: Context, variant: Variant) -> Iterator[Check]:
 def _settings_here(settings: Settings, home: Path, outside: Listener) -> Settings:
     """What is pinned for a home and for proxies, for this home and this proxy."""
     address = f"http://127.0.0.1:{outside.port}"
-    proxies = {n: address if "PROXY" in n.upper() else "" for n in pinned_network(settings)}
-    changed = {**settings, "env": {**settings["env"], **proxies}}
+    here = {name: value for name, value in _network(address).items() if name in settings["env"]}
+    changed = {**settings, "env": {**settings["env"], **here}}
     if _EXCLUDES in settings:
         changed[_EXCLUDES] = [*settings[_EXCLUDES], f"{escape(str(home))}/.claude/**"]
     return changed
 
 
+def _network(proxy: str) -> dict[str, str]:
+    """NETWORK_NAMES for this run: everything but this machine is asked of `proxy`."""
+    values = dict.fromkeys(NETWORK_NAMES, proxy)
+    return {**values, "NODE_EXTRA_CA_CERTS": "", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
 def _environ(context: Context, home: Path, outside: Listener, astray: Listener) -> dict[str, str]:
-    proxy = dict.fromkeys(NETWORK_NAMES[:6], f"http://127.0.0.1:{outside.port}")
+    network = _network(f"http://127.0.0.1:{outside.port}")
     stray = {name: f"{BAIT}{name}" for name in _STRAY}
     stray["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{astray.port}/{BAIT}url"
     stray["ANTHROPIC_CUSTOM_HEADERS"] = f"x-bait: {BAIT}header"
     places = {
         "HOME": str(home),
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
         **{f"XDG_{each}_HOME": str(home / f".{each.lower()}") for each in ("CONFIG", "DATA")},
     }
-    return {**context.environ, **proxy, **stray, **places}
+    return {**context.environ, **network, **stray, **places}
 
 
 def _lay_bait(home: Path, astray: Listener) -> Path:

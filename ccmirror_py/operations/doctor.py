@@ -19,7 +19,12 @@ from ccmirror_py.operations.publish import Next, is_stale, launch_of, publish, r
 from ccmirror_py.operations.update import republish
 from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.secret import Secret
-from ccmirror_py.settings import merged_settings, pinned_network, settings_text
+from ccmirror_py.settings import (
+    merged_settings,
+    network_settings,
+    pinned_network,
+    settings_text,
+)
 from ccmirror_py.variant import FromFile, FromVariable, Variant
 from ccmirror_py.variants import Broken
 
@@ -101,7 +106,8 @@ def _pinned_check(context: Context, variant: Variant, generation: Path) -> Check
     except CcmError as error:
         return Check(variant.name, "pinned settings", "warning", error.sentence, error.hint)
     wanted = settings_for(context, variant, provider)
-    wanted = merged_settings({"env": pinned_network(written)}, wanted)
+    network = network_settings(variant, pinned_network(written))
+    wanted = merged_settings({"env": network}, wanted)
     if written != wanted or text != settings_text(wanted).encode():
         return Check(variant.name, "pinned settings", "failed", "are not what ccm would pin", fix)
     return Check(variant.name, "pinned settings", "ok")

@@ -6,6 +6,7 @@ same one, has to make good what is left.
 """
 
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,11 +202,12 @@ def may_end_well(words: str, step: str, fault: Fault) -> bool:
         return True  # made writable first, then removed
     if fault == "EACCES" and "/.locks/" in step:
         return True  # filelock opens what it may not create, and leaves its mode
-    if fault in ("ENOSPC", "full") and "/.journal" in step and "--purge" in words:
+    if fault in ("ENOSPC", "full") and _NEEDLESS.search(step) and "--purge" in words:
         return True  # a full disk keeps nobody from making room
     return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith("~/.ccm/.cache/registry")
 
 
+_NEEDLESS = re.compile(r"/\.(journal|numbers)")
 _UNCLEARED = ("os.remove", "os.rmdir", "fsync ~/.ccm/.staging")
 """What can't be removed stays, and so does a new directory that is perhaps not there for good."""
 _NO_LOSS = ("fcntl.ioctl", "os.mkdir ~/.ccm/.locks", "fsync ~/.ccm/.cache")
