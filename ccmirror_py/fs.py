@@ -40,10 +40,13 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
 
 def ensure_directory(path: Path, mode: int = 0o700) -> None:
     """`path` and its missing parents, each with this mode less the umask."""
-    if not path.is_dir():
-        ensure_directory(path.parent, mode)
-        with suppress(FileExistsError):
-            make_directory(path, mode)
+    if path.is_dir():
+        with suppress(PermissionError):  # then it was not us who made it
+            sync_directory(path.parent)  # whoever made it may have been killed before this
+        return
+    ensure_directory(path.parent, mode)
+    with suppress(FileExistsError):
+        make_directory(path, mode)
 
 
 @contextmanager
@@ -118,12 +121,18 @@ def clone_tree(source: Path, target: Path) -> None:
 def make_private(path: Path, mode: int = 0o700) -> None:
     """A directory, or a file with its own mode, that only its user can use."""
     path.chmod(mode)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_file(path: Path) -> None:
-    """Also fine when it is already gone."""
+    """Also fine when it is already gone; who removed it may have been killed before the sync."""
     with suppress(FileNotFoundError):
-        path.unlink()
+        with suppress(FileNotFoundError):
+            path.unlink()
         sync_directory(path.parent)
 
 
@@ -137,7 +146,7 @@ def remove_tree(path: Path) -> None:
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
-        return
+        pass  # who removed it may have been killed before the sync
     except PermissionError:
         # Claude Code's plugins may leave read-only directories behind
         path.chmod(0o700)
@@ -147,7 +156,8 @@ def remove_tree(path: Path) -> None:
                 if not directory.is_symlink():
                     directory.chmod(0o700)  # before the walk goes into it
         shutil.rmtree(path)
-    sync_directory(path.parent)
+    with suppress(FileNotFoundError):
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

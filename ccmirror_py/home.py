@@ -21,7 +21,7 @@ Asking for a path never creates it.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,6 +162,9 @@ class Home:
             with self.lock_if_free(staged.name.rpartition("~")[0]) as free:
                 try:
                     if free:
+                        with suppress(FileNotFoundError, NotADirectoryError):
+                            # what was moved in here for removal must not be back without its parts
+                            fs.sync_directory(staged)
                         fs.remove_tree(staged)
                 except OSError as error:
                     say(f"What a killed ccm left in {staged} can't be cleared yet: {error}")

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -86,6 +87,7 @@ class Journal:
             return
         entries = os.listdir(self._home.journal)
         announced = {entry.removeprefix(".").removesuffix(".new") for entry in entries}
+        self._make_last({*self._variants.names(), *filter(is_name, announced)})
         littered = {name for name in self._variants.names() if self._litter(name)}
         for name in sorted(filter(is_name, announced | littered)):
             with self._home.lock_if_free(name) as free:
@@ -96,10 +98,23 @@ class Journal:
     def settle(self, name: str, say: Callable[[str], None]) -> None:
         """The same for one name, whose lock is held."""
         try:
+            self._make_last({name})
             self._finish(name)
             self._sweep(name)
         except (OSError, CcmError) as error:
             say(f"What a killed ccm left of {name} can't be cleared yet: {error}")
+
+    def _make_last(self, names: set[str]) -> None:
+        """What a killed command did last may not be on the disk yet: it has to be, before anything
+        is taken away because of it, and before anybody is told that it is done."""
+        home = self._home
+        directories = [home.journal, home.staging, home.trash, home.bin_dir]
+        for name in sorted(names):
+            directories += [home.directory(name), home.generations(name), home.config(name)]
+            directories.append(home.last_number(name).parent)
+        for directory in dict.fromkeys(directories):
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                fs.sync_directory(directory)
 
     def _finish(self, name: str) -> None:
         try:
@@ -139,7 +154,10 @@ class Journal:
         for entry in _OWN_ENTRIES:
             fs.remove_file(directory / entry)
         fs.remove_tree(self._home.generations(name))
-        if not keep_config:
+        if keep_config:
+            # once nothing is announced, nobody looks into the config of what is no variant
+            fs.remove_file(self._home.config(name) / "..claude.json.new")
+        else:
             fs.remove_tree(self._home.config(name))
         if directory.is_dir() and not any(directory.iterdir()):
             fs.remove_tree(directory)
