@@ -8,12 +8,15 @@ nothing replaces a file it was not told to replace. OSError is left to the calle
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+_SURELY_WRITTEN = 600.0
+"""Seconds, many times what a kernel waits before it writes."""
 _FICLONE = 0x40049409
 """ioctl that shares a file's blocks until one copy is written (linux/fs.h; btrfs, xfs)."""
 
@@ -41,8 +44,7 @@ def make_directory(path: Path, mode: int = 0o700) -> None:
 def ensure_directory(path: Path, mode: int = 0o700) -> None:
     """`path` and its missing parents, each with this mode less the umask."""
     if path.is_dir():
-        with suppress(PermissionError):  # then it was not us who made it
-            sync_directory(path.parent)  # whoever made it may have been killed before this
+        make_last(path.parent)
         return
     ensure_directory(path.parent, mode)
     with suppress(FileExistsError):
@@ -166,6 +168,17 @@ def sync_directory(path: Path) -> None:
         _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_last(path: Path) -> None:
+    """What a killed process did in this directory a moment ago and did not sync; else nothing.
+
+    File systems write on their own within half a minute (ext4: 5 seconds, ext4(5), `commit`), so
+    what is older is on the disk.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        if abs(time.time() - path.stat().st_mtime) < _SURELY_WRITTEN:
+            sync_directory(path)
 
 
 def _sync(descriptor: int) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -113,8 +112,7 @@ class Journal:
             directories += [home.directory(name), home.generations(name), home.config(name)]
             directories.append(home.last_number(name).parent)
         for directory in dict.fromkeys(directories):
-            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-                fs.sync_directory(directory)
+            fs.make_last(directory)
 
     def _finish(self, name: str) -> None:
         try:
