@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from glob import escape
 
-from ccmirror_py.environment import HOST_BLOCKS_NETWORK, NETWORK_NAMES, uses_login
+from ccmirror_py.environment import HOST_BLOCKS_NETWORK, NETWORK_NAMES, takes_key, uses_login
 from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant
 
@@ -38,8 +38,9 @@ _NEUTRAL = {
         "",
     ),
 }
-# A login is defended by settings alone: CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST would end it.
-_LOGIN = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
+# A login is defended by settings alone: CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST would end it. A cloud
+# is asked without these.
+_KEYLESS = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
 
 
 # 2.1.112 to 2.1.118 ask Anthropic's own host whether to send metrics, whatever is switched off, and
@@ -60,11 +61,12 @@ def pinned_settings(
 ) -> dict[str, object]:
     """What `--settings` carries."""
     login = uses_login(provider, variant.credential)
+    keyless = _KEYLESS if not takes_key(provider, variant.credential) else {}
     network = surroundings.network if login or variant.version < HOST_BLOCKS_NETWORK else {}
     inherited = variant.choices.inherit
     neutral = {name: value for name, value in _NEUTRAL.items() if name not in inherited}
     settings: dict[str, object] = {
-        "env": {**neutral, **network, **(_LOGIN if login else {}), **variant.environment},
+        "env": {**neutral, **network, **keyless, **variant.environment},
         # "": a project's own helper would be run, and what it prints sent beside or instead
         "apiKeyHelper": "",
         # a claude-cli:// link would open the variant that was started last

@@ -16,7 +16,8 @@ from ccmirror_py.environment import (
     NETWORK_NAMES,
     auth_style,
     environment_of,
-    uses_login,
+    let_through,
+    takes_key,
 )
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.launcher import Launch, render
@@ -66,7 +67,7 @@ def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
     return replace(
         variant,
         environment=environment_of(variant.name, provider, choices, credential, directory),
-        key_variable=None if uses_login(provider, credential) else key_variable,
+        key_variable=key_variable if takes_key(provider, credential) else None,
     )
 
 
@@ -95,7 +96,7 @@ def launch_of(
         credential=variant.credential,
         credential_file=str(generation / "credential"),
         args=variant.choices.args,
-        inherit=variant.choices.inherit,
+        inherit=(*variant.choices.inherit, *let_through(variant.environment)),
         ccm=context.ccm,
     )
 

@@ -1,0 +1,308 @@
+"""Commands about providers: what there is, what it costs, what an endpoint lists."""
+
+import shlex
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from ccmirror_py.cli import render, wiring
+from ccmirror_py.cli.completing import complete_provider
+from ccmirror_py.cli.options import AsJson
+from ccmirror_py.cli.render import out, out_json
+from ccmirror_py.context import Context
+from ccmirror_py.environment import CLOUD_NAMES, CLOUD_NEEDS
+from ccmirror_py.errors import CcmError
+from ccmirror_py.prices import REFERENCE, Offer, offers, relative
+from ccmirror_py.provider import Facts, Group, McpServer, Model, Price, Provider
+
+_GROUPS: dict[Group, str] = {
+    "subscription": "Subscriptions and coding plans",
+    "api": "Vendors, by the token",
+    "gateway": "Many vendors behind one key",
+    "local": "On your own machine",
+    "cloud": "Claude in your cloud account",
+    "own": "Your own",
+}
+
+
+def providers(context: typer.Context, as_json: AsJson = False) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    ccm = wiring.context()
+    found = {id_: _provider_or_error(ccm, id_) for id_ in ccm.providers.ids()}
+    if as_json:
+        out_json({"schema": 1, "providers": [_provider_json(id_, p) for id_, p in found.items()]})
+        return
+    rows = {id_: _row(ccm, id_, provider) for id_, provider in found.items()}
+    lines = iter(render.table(("PROVIDER", "KEY", "WHAT"), rows.values()).splitlines())
+    out(next(lines))
+    by_id = dict(zip(rows, lines, strict=True))
+    for group, heading in _GROUPS.items():
+        members = [id_ for id_, provider in found.items() if _group(provider) == group]
+        if members:
+            out(f"\n{heading}")
+            out("\n".join(by_id[id_] for id_ in members))
+    out("\nMore about one: ccm providers show ID. What they cost: ccm providers compare")
+    out("Make a variant: ccm create zai --provider zai")
+
+
+def _group(provider: Provider | CcmError) -> Group:
+    return "own" if isinstance(provider, CcmError) else provider.group
+
+
+def _row(context: Context, id_: str, provider: Provider | CcmError) -> tuple[str, str, str]:
+    if isinstance(provider, CcmError):
+        return id_, "broken", provider.sentence
+    own = " (yours)" if context.providers.is_own(id_) else ""
+    doubt = " [not verified]" if provider.facts.unverified else ""
+    first = next((f"${name}" for name in provider.auth.variables), "a key")
+    key = {"login": "login", "optional": "-", "cloud": "the cloud's"}.get(provider.auth.key, first)
+    return id_, key, f"{provider.name}: {provider.description}{own}{doubt}"
+
+
+def _provider_or_error(context: Context, id_: str) -> Provider | CcmError:
+    try:
+        return context.providers.get(id_)
+    except CcmError as error:
+        return error
+
+
+def provider_show(
+    id_: Annotated[str, typer.Argument(metavar="PROVIDER", autocompletion=complete_provider)],
+    as_json: AsJson = False,
+) -> None:
+    """Show one provider: endpoint, key, models, prices, and how sure each fact is."""
+    provider = wiring.context().providers.get(id_)
+    if as_json:
+        out_json({"schema": 1, "provider": _provider_json(id_, provider)})
+        return
+    out("\n".join(f"{name:<16} {value}".rstrip() for name, value in _shown(provider) if value))
+    if provider.catalog:
+        out("\n" + render.table(_MODEL_HEAD, map(_model_row, provider.catalog.items())))
+
+
+def _shown(provider: Provider) -> Iterator[tuple[str, str]]:
+    yield "provider", f"{provider.id}, {provider.name}"
+    yield "", provider.description
+    yield from _shown_endpoint(provider)
+    for tier, model in provider.models.items():
+        yield f"  {tier}", model
+    for name, value in provider.environment.items():
+        yield "sets", f"{name}={value}"
+    yield "denied", " ".join(provider.deny)
+    for old, retired in provider.retired.items():
+        state = "still works" if retired.works else "no longer works"
+        use = f"; use {retired.use}" if retired.use else ""
+        yield "retired", f"{old} ({state}, {retired.since}){use}"
+    for name, server in provider.mcp.items():
+        yield "MCP, if wanted", f"{name}: {server.description}"
+        yield "", mcp_command(name, server)
+    yield "docs", provider.docs_url
+    yield from _shown_facts(provider.facts)
+
+
+def _shown_endpoint(provider: Provider) -> Iterator[tuple[str, str]]:
+    auth = provider.auth
+    yield "endpoint", provider.base_url or _without_url(provider)
+    for name, region in provider.regions.items():
+        yield f"  {name}", f"{region.base_url}  {region.description}"
+    if provider.regions:
+        yield "", f"choose with --region {next(iter(provider.regions))}"
+    if provider.cloud:
+        yield "needs", " ".join(CLOUD_NEEDS[provider.cloud])
+        yield "lets through", " ".join(CLOUD_NAMES[provider.cloud])
+    else:
+        yield "key", f"{auth.key}, sent as {auth.style}"
+    yield "variables", " ".join(auth.variables)
+    yield "get a key", auth.key_url
+
+
+def _shown_facts(facts: Facts) -> Iterator[tuple[str, str]]:
+    tried = "live" if facts.live else "not live: read, not tried"
+    yield "checked", f"{facts.checked}, " + ("NOT VERIFIED" if facts.unverified else tried)
+    for what, sure in facts.confidence.items():
+        yield f"  {what}", sure
+    for source in facts.sources:
+        yield "  source", source
+    for text in facts.notes:
+        yield "  note", text
+
+
+def _without_url(provider: Provider) -> str:
+    if provider.asks_base_url:
+        return "yours: --base-url"
+    return "the cloud's own" if provider.cloud else "Anthropic's own"
+
+
+def mcp_command(name: str, server: McpServer) -> str:
+    """What adds the server to the variant NAME; the key is read from the shell at each start."""
+    words = ["NAME", "mcp", "add", "--scope", "user"]
+    if server.url:
+        words += ["--transport", "http", name, server.url]
+        for header, value in server.headers.items():
+            words += ["--header", f"{header}: {value}"]
+    else:
+        words += [name]
+        for variable, value in server.environment.items():
+            words += ["-e", f"{variable}={value}"]
+        words += ["--", *server.command]
+    return shlex.join(words)
+
+
+_MODEL_HEAD = ("MODEL", "WINDOW", "OUTPUT", "IMAGES", "$ IN", "$ OUT", "$ CACHED", "OF", "")
+
+
+def _model_row(entry: tuple[str, Model]) -> tuple[str, ...]:
+    id_, model = entry
+    price = model.price
+    thinking = {"required": "needs thinking", "off": "without thinking"}.get(model.thinking, "")
+    return (
+        id_,
+        tokens(model.context),
+        tokens(model.max_output),
+        {True: "yes", False: "no", None: "?"}[model.vision],
+        dollars(price.input if price else None),
+        dollars(price.output if price else None),
+        dollars(price.cache_read if price else None),
+        price.checked.isoformat() if price else "-",
+        "; ".join(filter(None, (thinking, model.note))),
+    )
+
+
+def tokens(number: int | None) -> str:
+    if number is None:
+        return "?"
+    return f"{number / 1e6:.3g}M" if number >= 1_000_000 else f"{number // 1000}K"
+
+
+def dollars(amount: float | None) -> str:
+    return "-" if amount is None else f"{amount:.4f}".rstrip("0").rstrip(".")
+
+
+def provider_compare(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROVIDER…]", autocompletion=complete_provider),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what models cost and take in, beside Claude Sonnet."""
+    context = wiring.context()
+    home, sonnet = REFERENCE
+    reference = context.providers.get(home).model(sonnet).price
+    chosen = [context.providers.get(id_) for id_ in dict.fromkeys(ids or ())]
+    found = offers(chosen or _sellers(context), whole=bool(chosen))
+    if as_json:
+        out_json({"schema": 1, "offers": [_offer_json(offer, reference) for offer in found]})
+        return
+    head = ("MODEL", "PROVIDER", "$ IN", "$ OUT", "$ CACHED", "WINDOW", "OF SONNET", "AGE")
+    out(render.table(head, (_offer_row(offer, reference) for offer in found)))
+    out(f"\nUSD per million tokens. Of Sonnet: beside {sonnet}, three parts in, one out.")
+    out("Age: days since the figure was read; ccm providers show ID tells where.")
+
+
+def _sellers(context: Context) -> list[Provider]:
+    """Without the clouds, which sell the same models at the same prices as Anthropic."""
+    return [provider for provider in context.providers.all() if not provider.cloud]
+
+
+def _offer_row(offer: Offer, reference: Price | None) -> tuple[str, ...]:
+    price = offer.price
+    return (
+        offer.id,
+        offer.provider,
+        dollars(price.input),
+        dollars(price.output),
+        dollars(price.cache_read),
+        tokens(offer.model.context),
+        f"{100 * relative(price, reference):.0f} %" if reference else "-",
+        f"{_days(price)} d",
+    )
+
+
+def _days(price: Price) -> int:
+    return max(0, (datetime.now(UTC).date() - price.checked).days)
+
+
+def _offer_json(offer: Offer, reference: Price | None) -> dict[str, object]:
+    return {
+        "provider": offer.provider,
+        "model": offer.id,
+        "tiers": list(offer.tiers),
+        **_model_json(offer.model),
+        "of_sonnet": round(relative(offer.price, reference), 4) if reference else None,
+        "age_days": _days(offer.price),
+    }
+
+
+def _model_json(model: Model) -> dict[str, object]:
+    price = model.price
+    return {
+        "context": model.context,
+        "max_output": model.max_output,
+        "auto_compact": model.auto_compact,
+        "vision": model.vision,
+        "thinking": model.thinking,
+        "price": price
+        and {
+            "input": price.input,
+            "output": price.output,
+            "cache_read": price.cache_read,
+            "cache_write": price.cache_write,
+            "checked": price.checked.isoformat(),
+            "source": price.source,
+        },
+        "note": model.note,
+    }
+
+
+def _provider_json(id_: str, provider: Provider | CcmError) -> dict[str, object]:
+    if isinstance(provider, CcmError):
+        return {"id": id_, "error": provider.sentence, "hint": provider.hint}
+    auth, facts = provider.auth, provider.facts
+    return {
+        "id": provider.id,
+        "name": provider.name,
+        "description": provider.description,
+        "group": provider.group,
+        "base_url": provider.base_url,
+        "cloud": provider.cloud,
+        "regions": {
+            name: {
+                "base_url": region.base_url,
+                "description": region.description,
+                "key_url": region.key_url,
+                "models": dict(region.models),
+            }
+            for name, region in provider.regions.items()
+        },
+        "auth": {
+            "style": auth.style,
+            "key": auth.key,
+            "variables": list(auth.variables),
+            "key_url": auth.key_url,
+        },
+        "models": dict(provider.models),
+        "catalog": {id_: _model_json(model) for id_, model in provider.catalog.items()},
+        "retired": {
+            old: {"since": retired.since.isoformat(), "use": retired.use, "works": retired.works}
+            for old, retired in provider.retired.items()
+        },
+        "mcp": {
+            name: {"description": server.description, "command": mcp_command(name, server)}
+            for name, server in provider.mcp.items()
+        },
+        "environment": dict(provider.environment),
+        "deny": list(provider.deny),
+        "docs_url": provider.docs_url,
+        "facts": {
+            "checked": facts.checked.isoformat(),
+            "live": facts.live,
+            "unverified": facts.unverified,
+            "confidence": dict(facts.confidence),
+            "sources": list(facts.sources),
+            "notes": list(facts.notes),
+        },
+    }
