@@ -98,6 +98,7 @@ _TIER_VARIABLES = {
     "fable": ("ANTHROPIC_DEFAULT_FABLE_MODEL",),
     "subagent": ("CLAUDE_CODE_SUBAGENT_MODEL",),
 }
+MODEL_NAMES = frozenset(name for names in _TIER_VARIABLES.values() for name in names)
 OWN_NAMES = frozenset(
     {
         "ANTHROPIC_API_KEY",
@@ -108,7 +109,7 @@ OWN_NAMES = frozenset(
         "CCM_VARIANT",
         "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST",
         "CLAUDE_CONFIG_DIR",
-        *(name for names in _TIER_VARIABLES.values() for name in names),
+        *MODEL_NAMES,
     }
 )
 """Names `--env` and `--inherit` can't have: they have options of their own, or are ccm's."""

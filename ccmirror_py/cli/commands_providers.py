@@ -3,19 +3,22 @@
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ccmirror_py.cli import render, wiring
 from ccmirror_py.cli.completing import complete_provider
-from ccmirror_py.cli.options import AsJson
+from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.environment import CLOUD_NAMES, CLOUD_NEEDS
 from ccmirror_py.errors import CcmError
 from ccmirror_py.prices import REFERENCE, Offer, offers, relative
 from ccmirror_py.provider import Facts, Group, McpServer, Model, Price, Provider
+
+if TYPE_CHECKING:
+    from ccmirror_py.operations.models import Known
 
 _GROUPS: dict[Group, str] = {
     "subscription": "Subscriptions and coding plans",
@@ -203,6 +206,54 @@ def provider_compare(
     out("Age: days since the figure was read; ccm providers show ID tells where.")
 
 
+def models(name: Name, as_json: AsJson = False) -> None:
+    """Show what a variant's endpoint lists now: windows, prices, and which tier uses which."""
+    from ccmirror_py.operations import models as operation
+
+    context = wiring.context()
+    found = operation.models(context, wiring.endpoint(context.environ), name)
+    if as_json:
+        listed = [_known_json(known) for known in found.models]
+        out_json({"schema": 1, "name": name, "url": found.url, "models": listed})
+        return
+    out(
+        render.table(
+            ("MODEL", "WINDOW", "$ IN", "$ OUT", "IN USE BY"), map(_known_row, found.models)
+        )
+    )
+    out(f"\nListed by {found.url}. Prices: the endpoint's, else those of ccm providers show.")
+
+
+def _known_row(known: "Known") -> tuple[str, ...]:
+    paid = _paid(known)
+    gone = "" if known.listed else " (not listed)"
+    return (
+        known.id,
+        tokens(known.context),
+        dollars(paid[0]),
+        dollars(paid[1]),
+        ", ".join(known.tiers) + gone,
+    )
+
+
+def _paid(known: "Known") -> tuple[float | None, float | None]:
+    if known.listed and known.listed.input is not None:
+        return known.listed.input, known.listed.output
+    price = known.model.price
+    return (price.input, price.output) if price else (None, None)
+
+
+def _known_json(known: "Known") -> dict[str, object]:
+    listed = known.listed
+    return {
+        "id": known.id,
+        "listed": listed
+        and {"context": listed.context, "input": listed.input, "output": listed.output},
+        "catalog": _model_json(known.model),
+        "tiers": list(known.tiers),
+    }
+
+
 def _sellers(context: Context) -> list[Provider]:
     """Without the clouds, which sell the same models at the same prices as Anthropic."""
     return [provider for provider in context.providers.all() if not provider.cloud]
@@ -232,7 +283,7 @@ def _offer_json(offer: Offer, reference: Price | None) -> dict[str, object]:
         "model": offer.id,
         "tiers": list(offer.tiers),
         **_model_json(offer.model),
-        "of_sonnet": round(relative(offer.price, reference), 4) if reference else None,
+        "of_sonnet": round(relative(offer.price, reference), 6) if reference else None,
         "age_days": _days(offer.price),
     }
 

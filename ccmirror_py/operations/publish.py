@@ -107,20 +107,25 @@ def settings_for(context: Context, variant: Variant, provider: Provider) -> dict
     return pinned_settings(variant, provider, Surroundings(tuple(homes), network(context)))
 
 
-def is_stale(context: Context, variant: Variant) -> bool:
+def is_outdated(context: Context, variant: Variant) -> bool:
     """Whether the current generation is not what would be made of the same choices now."""
     provider = context.providers.get(variant.choices.provider)
-    generation = context.home.generation(variant.name, context.variants.number(variant.name))
     settings = settings_for(context, variant, provider)
-    launch = render(launch_of(context, variant, generation, settings))
+    return is_stale(context, variant, resolve(context, variant, provider), settings)
+
+
+def is_stale(
+    context: Context, variant: Variant, coming: Variant, settings: Mapping[str, object]
+) -> bool:
+    """Whether the current generation differs from what would be made of `coming`."""
+    generation = context.home.generation(variant.name, context.variants.number(variant.name))
+    launch = render(launch_of(context, coming, generation, settings))
     try:
         written = [fs.read_file(generation / name) for name in ("settings.json", "launch")]
     except OSError:
         return True
-    return (
-        written != [_json(settings), launch.encode()]
-        or resolve(context, variant, provider) != variant
-    )
+    same = written == [_json(settings), launch.encode()]
+    return not same or replace(coming, updated=variant.updated) != variant
 
 
 def network(context: Context) -> dict[str, str]:
@@ -166,7 +171,7 @@ def check_start(program: Path, variant: Variant) -> None:
     _STARTED.add((state.st_dev, state.st_ino))
 
 
-def _json(document: dict[str, object]) -> bytes:
+def _json(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
