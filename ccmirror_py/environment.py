@@ -88,6 +88,7 @@ CLOUD_NEEDS: Mapping[Cloud, tuple[str, ...]] = {
     "anthropic-aws": ("ANTHROPIC_AWS_WORKSPACE_ID",),
 }
 """What has to be set, in the shell or with `--env`."""
+_INSTEAD = {"ANTHROPIC_FOUNDRY_RESOURCE": "ANTHROPIC_FOUNDRY_BASE_URL"}
 
 _TIER_VARIABLES = {
     "main": ("ANTHROPIC_MODEL",),
@@ -160,7 +161,7 @@ def needed_names(environment: Mapping[str, str]) -> tuple[str, ...]:
         for cloud, switch in CLOUD_SWITCHES.items()
         if environment.get(switch)
         for name in CLOUD_NEEDS[cloud]
-        if name not in environment
+        if name not in environment and _INSTEAD.get(name) not in environment
     )
 
 
@@ -206,7 +207,7 @@ def environment_of(
         environment |= {
             CLOUD_SWITCHES[provider.cloud]: "1",
             # a project can neither move the cloud's address nor swap its key; the credentials stay
-            # the cloud's own (run on 2.1.330 against loopback servers, 2026-11-22)
+            # the cloud's own (run on 2.1.330, 2.1.200 and 2.1.118 against loopback servers)
             "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
         }
     elif not uses_login(provider, credential):

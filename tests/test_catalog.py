@@ -1,6 +1,7 @@
 """The catalog in use: what update makes of a newer file, what an endpoint lists, what it costs."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -273,6 +274,7 @@ def test_a_region_is_remembered_and_survives_an_update(sandbox: Sandbox, npm: Np
         ("bedrock --base-url http://127.0.0.1:5", "--env ANTHROPIC_BEDROCK_BASE_URL"),
         ("bedrock --api-key-env X", "ccm providers show bedrock"),
         ("openai", "--provider openrouter"),
+        ("minimax-cn --region cn", "There is: token-plan, cn-host"),
     ],
 )
 def test_a_region_or_endpoint_that_makes_no_sense_is_a_usage_error(
@@ -282,6 +284,40 @@ def test_a_region_or_endpoint_that_makes_no_sense_is_a_usage_error(
     done = sandbox.ccm("create", "x", "--provider", *words.split(), env={"ZAI_API_KEY": KEY})
     assert (done.returncode, done.stdout) == (2, "")
     assert hint in done.stderr
+
+
+def test_a_variant_named_after_a_vendor_without_an_endpoint_explains_it(sandbox: Sandbox) -> None:
+    done = sandbox.ccm("create", "groq")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Claude Code can't talk to Groq directly" in done.stderr
+
+
+OPENED = """
+import sys
+opened = []
+sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name == "open" else None)
+from ccmirror_py.cli.main import main
+sys.argv = ["ccm", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+print(*(path for path in opened if path.endswith(".toml")), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [("list", []), ("", []), ("show l", []), ("env l", []), ("update l -n", ["lab.toml"])],
+)
+def test_a_command_reads_the_files_of_the_providers_it_needs(
+    sandbox: Sandbox, npm: NpmRegistry, words: str, read: list[str]
+) -> None:
+    npm.publish("2.1.330")
+    lab(sandbox)
+    sandbox.must("create", "l", "--provider", "lab")
+    done = sandbox.run(sys.executable, "-c", OPENED, *words.split())
+    assert [Path(path).name for path in done.stderr.split()] == read
 
 
 # --- clouds ---

@@ -102,12 +102,13 @@ def trap() -> Iterator[Cloud]:
         yield server
 
 
+@pytest.mark.parametrize("rule", ["latest", "2.1.118"])
 @pytest.mark.parametrize("name", CLOUDS)
 def test_a_cloud_is_asked_with_its_own_credential_whatever_a_project_says(
-    real: Sandbox, cloud: Cloud, trap: Cloud, name: str
+    real: Sandbox, cloud: Cloud, trap: Cloud, name: str, rule: str
 ) -> None:
     given, shell, credential = CLOUDS[name]
-    exact = ("--claude-version", provide(real, "latest"))
+    exact = ("--claude-version", provide(real, rule))
     options = [
         f"--env={key}={cloud.url if value == 'URL' else value}" for key, value in given.items()
     ]

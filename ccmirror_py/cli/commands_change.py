@@ -23,6 +23,7 @@ from ccmirror_py.credential import described
 from ccmirror_py.environment import needed_names, weakness
 from ccmirror_py.errors import UsageError
 from ccmirror_py.provider import Provider
+from ccmirror_py.providers import ELSEWHERE
 from ccmirror_py.variant import Choices, FromFile, NoKey, Variant, check_name
 from ccmirror_py.version import parse_spec
 
@@ -143,7 +144,7 @@ def create(
 def _asked_provider(context: Context, name: str) -> str:
     """A variant named like a provider is for that provider."""
     ids = context.providers.ids()
-    if name in ids:
+    if name in ids or name in ELSEWHERE:
         return name
     if not params.is_interactive():
         raise UsageError("No provider was named.", "Add --provider ID; see: ccm providers")
@@ -241,7 +242,8 @@ def key_set(
     from ccmirror_py.secret import parse_secret
 
     context = wiring.context()
-    provider = context.providers.get(context.variants.get(name).choices.provider)
+    choices = context.variants.get(name).choices
+    provider = params.in_region(context, context.providers.get(choices.provider), choices.region)
     options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
     new = params.key_from_options(context, provider, options) or NewKey(
         FromFile(), parse_secret(params.asked_key(name, provider))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
-from ccmirror_py.environment import tiers_of, weakness
+from ccmirror_py.environment import let_through, tiers_of, weakness
 from ccmirror_py.errors import CcmError
 from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, RolledBack, Updated
 from ccmirror_py.release import program_of
@@ -116,7 +116,8 @@ def shown_variant(context: Context, variant: Variant) -> str:
     facts = [
         ("name", variant.name),
         ("provider", choices.provider),
-        ("endpoint", variant.base_url or "Anthropic, by Claude Code's own login"),
+        ("region", choices.region or ""),
+        ("endpoint", variant.base_url or _own_endpoint(variant)),
         ("version", f"{variant.version} (rule: {variant.spec})"),
         ("checked", authenticity(context, variant.name)),
         ("key", described(variant.credential)),
@@ -131,6 +132,11 @@ def shown_variant(context: Context, variant: Variant) -> str:
         ("state", state_of(context, variant)),
     ]
     return "\n".join(f"{name:<11} {value}" for name, value in facts if value)
+
+
+def _own_endpoint(variant: Variant) -> str:
+    cloud = let_through(variant.environment)
+    return "the cloud's own" if cloud else "Anthropic, by Claude Code's own login"
 
 
 def outcome_line(outcome: Outcome) -> str:
