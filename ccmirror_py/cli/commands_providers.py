@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _GROUPS: dict[Group, str] = {
     "subscription": "Subscriptions and coding plans",
-    "api": "Vendors, by the token",
+    "api": "Model vendors",
     "gateway": "Many vendors behind one key",
     "local": "On your own machine",
     "cloud": "Claude in your cloud account",
@@ -104,6 +104,9 @@ def _shown(provider: Provider) -> Iterator[tuple[str, str]]:
         yield "", mcp_command(name, server)
     yield "docs", provider.docs_url
     yield from _shown_facts(provider.facts)
+    sources = [model.price.source for model in provider.catalog.values() if model.price]
+    for source in dict.fromkeys(sources):
+        yield "  prices from", source
 
 
 def _shown_endpoint(provider: Provider) -> Iterator[tuple[str, str]]:
@@ -154,7 +157,7 @@ def mcp_command(name: str, server: McpServer) -> str:
     return shlex.join(words)
 
 
-_MODEL_HEAD = ("MODEL", "WINDOW", "OUTPUT", "IMAGES", "$ IN", "$ OUT", "$ CACHED", "OF", "")
+_MODEL_HEAD = ("MODEL", "WINDOW", "OUTPUT", "IMAGES", "$ IN", "$ OUT", "$ CACHED", "READ ON", "")
 
 
 def _model_row(entry: tuple[str, Model]) -> tuple[str, ...]:
