@@ -32,7 +32,7 @@ LAYERS = {
     "operations.rollback operations.run operations.trash operations.twin operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
     "cli.commands_providers cli.commands_trash cli.commands_versions "
-    "cli.completing cli.main cli.options cli.params cli.render cli.wiring",
+    "cli.completing cli.main cli.options cli.params cli.provider_json cli.render cli.wiring",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 ORDER = list(LAYERS)

@@ -1,8 +1,6 @@
 """Commands about providers: what there is, what it costs, what an endpoint lists."""
 
-import shlex
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,12 +8,19 @@ import typer
 from ccmirror_py.cli import render, wiring
 from ccmirror_py.cli.completing import complete_provider
 from ccmirror_py.cli.options import AsJson, Name
+from ccmirror_py.cli.provider_json import (
+    days_since,
+    known_json,
+    mcp_command,
+    offer_json,
+    provider_json,
+)
 from ccmirror_py.cli.render import out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.environment import CLOUD_NAMES, CLOUD_NEEDS
 from ccmirror_py.errors import CcmError
 from ccmirror_py.prices import REFERENCE, Offer, offers, relative
-from ccmirror_py.provider import Facts, Group, McpServer, Model, Price, Provider
+from ccmirror_py.provider import Facts, Group, Model, Price, Provider
 
 if TYPE_CHECKING:
     from ccmirror_py.operations.models import Known
@@ -36,7 +41,7 @@ def providers(context: typer.Context, as_json: AsJson = False) -> None:
     ccm = wiring.context()
     found = {id_: _provider_or_error(ccm, id_) for id_ in ccm.providers.ids()}
     if as_json:
-        out_json({"schema": 1, "providers": [_provider_json(id_, p) for id_, p in found.items()]})
+        out_json({"schema": 1, "providers": [provider_json(id_, p) for id_, p in found.items()]})
         return
     rows = {id_: _row(ccm, id_, provider) for id_, provider in found.items()}
     lines = iter(render.table(("PROVIDER", "KEY", "WHAT"), rows.values()).splitlines())
@@ -79,7 +84,7 @@ def provider_show(
     """Show one provider: endpoint, key, models, prices, and how sure each fact is."""
     provider = wiring.context().providers.get(id_)
     if as_json:
-        out_json({"schema": 1, "provider": _provider_json(id_, provider)})
+        out_json({"schema": 1, "provider": provider_json(id_, provider)})
         return
     out("\n".join(f"{name:<16} {value}".rstrip() for name, value in _shown(provider) if value))
     if provider.catalog:
@@ -142,21 +147,6 @@ def _without_url(provider: Provider) -> str:
     return "the cloud's own" if provider.cloud else "Anthropic's own"
 
 
-def mcp_command(name: str, server: McpServer) -> str:
-    """What adds the server to the variant NAME; the key is read from the shell at each start."""
-    words = ["NAME", "mcp", "add", "--scope", "user"]
-    if server.url:
-        words += ["--transport", "http", name, server.url]
-        for header, value in server.headers.items():
-            words += ["--header", f"{header}: {value}"]
-    else:
-        words += [name]
-        for variable, value in server.environment.items():
-            words += ["-e", f"{variable}={value}"]
-        words += ["--", *server.command]
-    return shlex.join(words)
-
-
 _MODEL_HEAD = ("MODEL", "WINDOW", "OUTPUT", "IMAGES", "$ IN", "$ OUT", "$ CACHED", "READ ON", "")
 
 
@@ -201,7 +191,7 @@ def provider_compare(
     chosen = [context.providers.get(id_) for id_ in dict.fromkeys(ids or ())]
     found = offers(chosen or _sellers(context), whole=bool(chosen))
     if as_json:
-        out_json({"schema": 1, "offers": [_offer_json(offer, reference) for offer in found]})
+        out_json({"schema": 1, "offers": [offer_json(offer, reference) for offer in found]})
         return
     head = ("MODEL", "PROVIDER", "$ IN", "$ OUT", "$ CACHED", "WINDOW", "OF SONNET", "AGE")
     out(render.table(head, (_offer_row(offer, reference) for offer in found)))
@@ -216,7 +206,7 @@ def models(name: Name, as_json: AsJson = False) -> None:
     context = wiring.context()
     found = operation.models(context, wiring.endpoint(context.environ), name)
     if as_json:
-        listed = [_known_json(known) for known in found.models]
+        listed = [known_json(known) for known in found.models]
         out_json({"schema": 1, "name": name, "url": found.url, "models": listed})
         return
     out(
@@ -246,17 +236,6 @@ def _paid(known: "Known") -> tuple[float | None, float | None]:
     return (price.input, price.output) if price else (None, None)
 
 
-def _known_json(known: "Known") -> dict[str, object]:
-    listed = known.listed
-    return {
-        "id": known.id,
-        "listed": listed
-        and {"context": listed.context, "input": listed.input, "output": listed.output},
-        "catalog": _model_json(known.model),
-        "tiers": list(known.tiers),
-    }
-
-
 def _sellers(context: Context) -> list[Provider]:
     """Without the clouds, which sell the same models at the same prices as Anthropic."""
     return [provider for provider in context.providers.all() if not provider.cloud]
@@ -272,91 +251,5 @@ def _offer_row(offer: Offer, reference: Price | None) -> tuple[str, ...]:
         dollars(price.cache_read),
         tokens(offer.model.context),
         f"{100 * relative(price, reference):.0f} %" if reference else "-",
-        f"{_days(price)} d",
+        f"{days_since(price)} d",
     )
-
-
-def _days(price: Price) -> int:
-    return max(0, (datetime.now(UTC).date() - price.checked).days)
-
-
-def _offer_json(offer: Offer, reference: Price | None) -> dict[str, object]:
-    return {
-        "provider": offer.provider,
-        "model": offer.id,
-        "tiers": list(offer.tiers),
-        **_model_json(offer.model),
-        "of_sonnet": round(relative(offer.price, reference), 6) if reference else None,
-        "age_days": _days(offer.price),
-    }
-
-
-def _model_json(model: Model) -> dict[str, object]:
-    price = model.price
-    return {
-        "context": model.context,
-        "max_output": model.max_output,
-        "auto_compact": model.auto_compact,
-        "vision": model.vision,
-        "thinking": model.thinking,
-        "price": price
-        and {
-            "input": price.input,
-            "output": price.output,
-            "cache_read": price.cache_read,
-            "cache_write": price.cache_write,
-            "checked": price.checked.isoformat(),
-            "source": price.source,
-        },
-        "note": model.note,
-    }
-
-
-def _provider_json(id_: str, provider: Provider | CcmError) -> dict[str, object]:
-    if isinstance(provider, CcmError):
-        return {"id": id_, "error": provider.sentence, "hint": provider.hint}
-    auth, facts = provider.auth, provider.facts
-    return {
-        "id": provider.id,
-        "name": provider.name,
-        "description": provider.description,
-        "group": provider.group,
-        "base_url": provider.base_url,
-        "cloud": provider.cloud,
-        "regions": {
-            name: {
-                "base_url": region.base_url,
-                "description": region.description,
-                "key_url": region.key_url,
-                "models": dict(region.models),
-            }
-            for name, region in provider.regions.items()
-        },
-        "auth": {
-            "style": auth.style,
-            "key": auth.key,
-            "variables": list(auth.variables),
-            "key_url": auth.key_url,
-        },
-        "models": dict(provider.models),
-        "catalog": {id_: _model_json(model) for id_, model in provider.catalog.items()},
-        "retired": {
-            old: {"since": retired.since.isoformat(), "use": retired.use, "works": retired.works}
-            for old, retired in provider.retired.items()
-        },
-        "mcp": {
-            name: {"description": server.description, "command": mcp_command(name, server)}
-            for name, server in provider.mcp.items()
-        },
-        "environment": dict(provider.environment),
-        "deny": list(provider.deny),
-        "docs_url": provider.docs_url,
-        "facts": {
-            "checked": facts.checked.isoformat(),
-            "live": facts.live,
-            "unverified": facts.unverified,
-            "confidence": dict(facts.confidence),
-            "sources": list(facts.sources),
-            "notes": list(facts.notes),
-        },
-    }
