@@ -50,7 +50,7 @@ def offer_json(offer: Offer, reference: Price | None) -> dict[str, object]:
         "tiers": list(offer.tiers),
         **model_json(offer.model),
         "of_sonnet": round(relative(offer.price, reference), 6) if reference else None,
-        "agedays_since": days_since(offer.price),
+        "age_days": days_since(offer.price),
     }
 
 
