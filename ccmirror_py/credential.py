@@ -24,7 +24,7 @@ COMMAND_TIMEOUT = 60.0
 
 def found_credential(provider: Provider, environ: Mapping[str, str]) -> Credential | None:
     """What is used when the user said nothing; None when a key has to be asked for."""
-    if provider.auth.key == "login":
+    if provider.auth.key in ("login", "cloud"):
         return NoKey()
     for name in provider.auth.variables:
         if environ.get(name):

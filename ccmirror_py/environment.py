@@ -7,7 +7,15 @@ Names and their effects were measured on 2.1.330, 2.1.200, 2.1.118, 2.1.113, 2.1
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ccmirror_py.provider import UNKNOWN_MODEL_WINDOW, AuthStyle, Provider
+from ccmirror_py.provider import (
+    UNKNOWN_MODEL_WINDOW,
+    AuthStyle,
+    Cloud,
+    Model,
+    Provider,
+    in_region,
+    plain,
+)
 from ccmirror_py.variant import Choices, Credential, NoKey
 from ccmirror_py.version import Version
 
@@ -61,6 +69,33 @@ HOST_BLOCKS_NETWORK = Version(2, 1, 330)
 ANTHROPIC_URL = "https://api.anthropic.com"
 KEYLESS_TOKEN = "no-key-needed"  # noqa: S105 (Claude Code sends nothing at all without a token)
 
+CLOUD_SWITCHES: Mapping[Cloud, str] = {
+    "bedrock": "CLAUDE_CODE_USE_BEDROCK",
+    "vertex": "CLAUDE_CODE_USE_VERTEX",
+    "foundry": "CLAUDE_CODE_USE_FOUNDRY",
+    "anthropic-aws": "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+}
+CLOUD_NAMES: Mapping[Cloud, tuple[str, ...]] = {
+    "bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
+    "vertex": ("ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION"),
+    "foundry": (
+        "ANTHROPIC_FOUNDRY_RESOURCE",
+        "ANTHROPIC_FOUNDRY_API_KEY",
+        "ANTHROPIC_FOUNDRY_AUTH_TOKEN",
+    ),
+    "anthropic-aws": ("ANTHROPIC_AWS_WORKSPACE_ID", "ANTHROPIC_AWS_API_KEY"),
+}
+"""What a cloud's user keeps in the shell and launchers would clear. Addresses are not among them:
+they have to be said with `--env`."""
+CLOUD_NEEDS: Mapping[Cloud, tuple[str, ...]] = {
+    "bedrock": ("AWS_REGION",),
+    "vertex": ("ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION"),
+    "foundry": ("ANTHROPIC_FOUNDRY_RESOURCE",),
+    "anthropic-aws": ("ANTHROPIC_AWS_WORKSPACE_ID",),
+}
+"""What has to be set, in the shell or with `--env`."""
+_INSTEAD = {"ANTHROPIC_FOUNDRY_RESOURCE": "ANTHROPIC_FOUNDRY_BASE_URL"}
+
 _TIER_VARIABLES = {
     "main": ("ANTHROPIC_MODEL",),
     "opus": ("ANTHROPIC_DEFAULT_OPUS_MODEL",),
@@ -70,6 +105,7 @@ _TIER_VARIABLES = {
     "fable": ("ANTHROPIC_DEFAULT_FABLE_MODEL",),
     "subagent": ("CLAUDE_CODE_SUBAGENT_MODEL",),
 }
+MODEL_NAMES = frozenset(name for names in _TIER_VARIABLES.values() for name in names)
 OWN_NAMES = frozenset(
     {
         "ANTHROPIC_API_KEY",
@@ -80,7 +116,7 @@ OWN_NAMES = frozenset(
         "CCM_VARIANT",
         "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST",
         "CLAUDE_CONFIG_DIR",
-        *(name for names in _TIER_VARIABLES.values() for name in names),
+        *MODEL_NAMES,
     }
 )
 """Names `--env` and `--inherit` can't have: they have options of their own, or are ccm's."""
@@ -108,9 +144,42 @@ def uses_login(provider: Provider, credential: Credential) -> bool:
     return provider.auth.key == "login" and isinstance(credential, NoKey)
 
 
+def takes_key(provider: Provider, credential: Credential) -> bool:
+    """Whether the launcher hands a key over; else Claude Code comes to its credential itself."""
+    return provider.cloud is None and not uses_login(provider, credential)
+
+
+def let_through(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the shell that the cloud of a launcher with this environment needs."""
+    return tuple(
+        name
+        for cloud, switch in CLOUD_SWITCHES.items()
+        if environment.get(switch)
+        for name in CLOUD_NAMES[cloud]
+        if name not in environment
+    )
+
+
+def needed_names(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What the cloud of a launcher with this environment wants set beside it."""
+    return tuple(
+        name
+        for cloud, switch in CLOUD_SWITCHES.items()
+        if environment.get(switch)
+        for name in CLOUD_NEEDS[cloud]
+        if name not in environment and _INSTEAD.get(name) not in environment
+    )
+
+
 def models_of(provider: Provider, choices: Choices) -> dict[str, str]:
     """Tier to model id: the user's choice, else the provider's. Empty: Claude Code's own."""
-    return {**provider.models, **choices.models}
+    return {**in_region(provider, choices.region).models, **choices.models}
+
+
+def known_models(provider: Provider, choices: Choices) -> list[Model]:
+    """What is known of each model in use."""
+    ids = dict.fromkeys(map(plain, models_of(provider, choices).values()))
+    return [provider.model(id_) for id_ in ids]
 
 
 def tiers_of(environment: Mapping[str, str]) -> dict[str, str]:
@@ -123,8 +192,8 @@ def context_window(provider: Provider, choices: Choices) -> int:
     """Tokens that fit into the smallest of the models in use."""
     if choices.context_window:
         return choices.context_window
-    ids = {model.removesuffix("[1m]") for model in models_of(provider, choices).values()}
-    return min((provider.windows.get(id_, UNKNOWN_MODEL_WINDOW) for id_ in ids), default=0)
+    windows = [m.context or UNKNOWN_MODEL_WINDOW for m in known_models(provider, choices)]
+    return min(windows, default=0)
 
 
 def environment_of(
@@ -140,15 +209,23 @@ def environment_of(
         "DISABLE_UPDATES": "1",
         "DISABLE_INSTALLATION_CHECKS": "1",
     }
-    if not uses_login(provider, credential):
+    if provider.cloud:
+        environment |= {
+            CLOUD_SWITCHES[provider.cloud]: "1",
+            # a project can neither move the cloud's address nor swap its key; the credentials stay
+            # the cloud's own (run on 2.1.330, 2.1.200 and 2.1.118 against loopback servers)
+            "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
+        }
+    elif not uses_login(provider, credential):
         environment |= _endpoint(provider, choices)
+    environment |= _models(provider, choices)
     if not provider.first_party:
-        environment |= _third_party(provider, choices)
+        environment |= _third_party()
     return {**environment, **provider.environment, **choices.env}
 
 
 def _endpoint(provider: Provider, choices: Choices) -> dict[str, str]:
-    url = choices.base_url or provider.base_url or ANTHROPIC_URL
+    url = choices.base_url or in_region(provider, choices.region).base_url or ANTHROPIC_URL
     return {
         "ANTHROPIC_BASE_URL": url,
         # settings files, a project's above all, can no longer move URL, key or model
@@ -156,10 +233,14 @@ def _endpoint(provider: Provider, choices: Choices) -> dict[str, str]:
     }
 
 
-def _third_party(provider: Provider, choices: Choices) -> dict[str, str]:
+def _models(provider: Provider, choices: Choices) -> dict[str, str]:
+    """The model of each tier, and their window unless Claude Code knows it."""
     models = models_of(provider, choices)
-    window = context_window(provider, choices)
-    compact = min(window, provider.auto_compact or window)
+    known = known_models(provider, choices)
+    own = provider.first_party and choices.context_window is None
+    window = 0 if own else context_window(provider, choices)
+    compact = [m.auto_compact for m in known if m.auto_compact and window]
+    thinking = {m.thinking for m in known}
     return {
         **{
             variable: models[tier]
@@ -168,7 +249,14 @@ def _third_party(provider: Provider, choices: Choices) -> dict[str, str]:
             for variable in variables
         },
         **({"CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(window)} if window else {}),
-        **({"CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(compact)} if provider.auto_compact else {}),
+        **({"CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(min(window, *compact))} if compact else {}),
+        # measured, 2.1.330: no `thinking` in any request
+        **({"CLAUDE_CODE_DISABLE_THINKING": "1"} if "off" in thinking else {}),
+    }
+
+
+def _third_party() -> dict[str, str]:
+    return {
         # nothing but the provider is asked: no telemetry, marketplace or title requests elsewhere
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",

@@ -79,13 +79,16 @@ class DiskError(CcmError):
         super().__init__(f"{where}{error.strerror or error}.", "Nothing was changed by this step.")
 
 
+FEW = 12
+
+
 def did_you_mean(name: str, known: list[str]) -> str:
-    """A hint naming the nearest of `known`, or all of them when few; "" when there are none."""
+    """A hint naming the nearest of `known`, or all of them when they are few; else ""."""
     from difflib import get_close_matches  # 4 ms, only on the way to an error
 
     near = get_close_matches(name, known, n=1)
     if near:
         return f"Did you mean '{near[0]}'?"
-    if known:
+    if 0 < len(known) <= FEW:
         return f"There is: {', '.join(known)}."
     return ""

@@ -17,21 +17,29 @@ class Current:
 
 @dataclass(frozen=True)
 class Updated:
-    """From one version to another; with `dry_run` it only would be."""
+    """From one version to another; with `dry_run` it only would be.
+
+    `changes` are those of the provider's file that came along, in words.
+    """
 
     name: str
     before: Version
     after: Version
     dry_run: bool = False
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """The same version with what has changed in its provider's file, in ccm, or in the network."""
+    """The same version with what has changed in its provider's file, in ccm, or in the network.
+
+    `changes` are those of the provider's file, in words.
+    """
 
     name: str
     version: Version
     dry_run: bool = False
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ccmirror_py.environment import (
     NETWORK_NAMES,
     THIS_MACHINE,
     is_loopback,
+    takes_key,
     uses_login,
 )
 from ccmirror_py.provider import Provider
@@ -45,8 +46,9 @@ _NEUTRAL = {
         "",
     ),
 }
-# A login is defended by settings alone: CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST would end it.
-_LOGIN = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
+# A login is defended by settings alone: CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST would end it. A cloud
+# is asked without these.
+_KEYLESS = {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_BASE_URL": ""}
 
 
 _NO_PROXY = ("NO_PROXY", "no_proxy")
@@ -69,12 +71,13 @@ def pinned_settings(
 ) -> dict[str, object]:
     """What `--settings` carries."""
     login = uses_login(provider, variant.credential)
+    keyless = _KEYLESS if not takes_key(provider, variant.credential) else {}
     pins_network = login or variant.version < HOST_BLOCKS_NETWORK
     network = network_settings(variant, surroundings.network) if pins_network else {}
     inherited = variant.choices.inherit
     neutral = {name: value for name, value in _NEUTRAL.items() if name not in inherited}
     settings: dict[str, object] = {
-        "env": {**neutral, **network, **(_LOGIN if login else {}), **variant.environment},
+        "env": {**neutral, **network, **keyless, **variant.environment},
         # "": a project's own helper would be run, and what it prints sent beside or instead
         "apiKeyHelper": "",
         # a claude-cli:// link would open the variant that was started last

@@ -5,6 +5,7 @@ The only module that uses requests, and urllib3 below it.
 
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from requests.adapters import HTTPAdapter
 from requests.utils import should_bypass_proxies
 
 from ccmirror_py import __version__
+from ccmirror_py.address import origin
+from ccmirror_py.environment import is_loopback
 from ccmirror_py.errors import NetworkError, NotFoundError
 from ccmirror_py.npmrc import NpmConfig
 
 CONNECT_AND_READ_TIMEOUT = (10.0, 30.0)
 REDIRECTS = 5
 CHUNK = 256 * 1024
+LONGEST_ANSWER = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,14 @@ class Answer:
         self._response.close()
 
 
+@dataclass(frozen=True)
+class Told:
+    """A whole answer, whatever its status. A redirect to another host is one."""
+
+    status: int
+    text: str
+
+
 class Transport:
     """Asks as `config` says, over `network`."""
 
@@ -96,6 +108,39 @@ class Transport:
                 "characters it can't have.",
                 "Check: npm config list",
             ) from None
+
+    def ask(self, url: str, headers: Mapping[str, str]) -> Told:
+        """For headers that hold a key: they go to the host of `url` and nowhere else.
+
+        NetworkError when nobody answers.
+        """
+        address = url
+        try:
+            for _ in range(REDIRECTS + 1):
+                with closing(self._sent(address, headers)) as response:
+                    target = urljoin(address, response.headers.get("Location", ""))
+                    if not response.is_redirect or origin(target) != origin(url):
+                        return Told(response.status_code, _whole(response, address))
+                address = target
+        except requests.RequestException as error:
+            told = _told(error, host(url))
+            if isinstance(told, NetworkError):
+                raise told from None
+            raise NetworkError(
+                f"{host(url)} can't be asked: {told.problem}.",
+                "Check the address, the connection and the proxy.",
+            ) from None
+        raise NetworkError(f"{shown(url)} redirects in circles.")
+
+    def _sent(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+        return self._session.get(
+            url,
+            headers={"Accept": "application/json", **headers},
+            proxies={} if is_loopback(url) else self._proxies(url),
+            timeout=CONNECT_AND_READ_TIMEOUT,
+            stream=True,
+            allow_redirects=False,
+        )
 
     def where(self, url: str) -> str:
         """The host for people, and where it was named when that is not obvious."""
@@ -224,6 +269,15 @@ def _causes(error: object) -> Iterator[BaseException]:
         yield error
         reason = getattr(error, "reason", None)  # MaxRetryError; a text in those of ssl
         error = reason if isinstance(reason, BaseException) else next(iter(error.args), None)
+
+
+def _whole(response: requests.Response, url: str) -> str:
+    body = bytearray()
+    for chunk in response.iter_content(CHUNK):
+        body += chunk
+        if len(body) > LONGEST_ANSWER:
+            raise NetworkError(f"{shown(url)} answers without end.")
+    return body.decode(errors="replace")
 
 
 def _seconds(text: str | None) -> float | None:

@@ -59,10 +59,11 @@ class Choices:
     """What the user chose; it survives every update. None and empty mean the provider's default.
 
     `models` maps tiers to ids, `inherit` names variables of the shell that may reach Claude Code
-    though launchers clear them.
+    though launchers clear them. `region` is one of the provider's other endpoints.
     """
 
     provider: str
+    region: str | None = None
     base_url: str | None = None
     auth_style: AuthStyle | None = None
     models: Mapping[str, str] = field(default_factory=dict)
@@ -137,6 +138,7 @@ def to_json(variant: Variant) -> dict[str, object]:
         "provider": choices.provider,
         "spec": str(variant.spec),
         "version": str(variant.version),
+        "region": choices.region,
         "base_url": choices.base_url,
         "auth_style": choices.auth_style,
         "models": dict(choices.models),
@@ -175,6 +177,7 @@ def from_json(document: object) -> Variant:
             name=check_name(record.take("name", str)),
             choices=Choices(
                 provider=record.take("provider", str),
+                region=record.take_or_none("region", str),
                 base_url=record.take_or_none("base_url", str),
                 auth_style=cast(AuthStyle | None, auth_style),
                 models=record.texts_by_name("models"),

@@ -21,17 +21,18 @@ FILES = {
 }
 
 LAYERS = {
-    "pure": "check environment errors launcher npmrc outcome provider release secret settings "
-    "signature variant version",
+    "pure": "address changes check environment errors launcher model_list npmrc outcome prices "
+    "provider release secret settings signature toml_table variant version",
     "adapter": "archive credential echo fs home host journal providers registry releases sessions "
     "signers store times transport trash variants watch",
     "context": "context",
     "operation": "operations.audit operations.compare operations.create operations.doctor "
-    "operations.doctor_launch operations.key operations.prune operations.publish operations.remove "
+    "operations.doctor_launch operations.key operations.models operations.prune "
+    "operations.publish operations.remove "
     "operations.rollback operations.run operations.trash operations.twin operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
-    "cli.commands_trash cli.commands_versions "
-    "cli.completing cli.main cli.options cli.params cli.render cli.wiring",
+    "cli.commands_providers cli.commands_trash cli.commands_versions "
+    "cli.completing cli.main cli.options cli.params cli.provider_json cli.render cli.wiring",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 ORDER = list(LAYERS)

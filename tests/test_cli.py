@@ -246,8 +246,9 @@ def test_versions_tell_who_uses_what(reader: Sandbox) -> None:
 def test_providers_are_listed_and_shown(reader: Sandbox) -> None:
     code, out, _ = told(ccm(reader, "providers"))
     assert code == 0
-    ids = [line.split()[0] for line in out.splitlines()[1:]]
+    ids = [line.split()[0] for line in out.splitlines()[1:] if line]
     assert {"custom", "deepseek", "echo", "mirror", "openrouter", "zai"} <= set(ids)
+    assert len(set(ids)) >= 48
     code, out, _ = told(ccm(reader, "providers show zai"))
     assert code == 0
     assert "https://api.z.ai/api/anthropic" in out
@@ -1368,7 +1369,9 @@ COMPLETED = {
     "ccm remove e": ["e"],
     "ccm key set z": ["zai"],
     "ccm create x --provider d": ["deepseek"],
-    "ccm providers show op": ["openrouter"],
+    "ccm create x --provider xiaomi --region plan-s": ["plan-sgp"],
+    "ccm create x --provider nope --region ": [],
+    "ccm providers show openr": ["openrouter"],
     "ccm upd": ["update"],
     "ccm update --dr": ["--dry-run"],
 }

@@ -119,7 +119,9 @@ def test_no_provider_takes_another_vendors_variable(provider: Provider) -> None:
     everything = others | dict.fromkeys(
         ("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "OPENAI_API_KEY", "API_KEY"), KEY
     )
-    without = {"required": None, "optional": NoKey(), "login": NoKey()}[provider.auth.key]
+    without = {"required": None, "optional": NoKey(), "login": NoKey(), "cloud": NoKey()}[
+        provider.auth.key
+    ]
     assert found_credential(provider, everything) == without
 
 

@@ -15,8 +15,8 @@ from tests.npm_registry import NpmRegistry
 
 DOCUMENTS = ("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md")
 COMMANDS = tuple(
-    "create list show run update pin unpin rollback remove key env which versions providers doctor "
-    "verify audit prune trash echo completion".split()
+    "create list show run update pin unpin rollback remove key env which versions providers models "
+    "doctor verify audit prune trash echo completion".split()
 )
 
 
@@ -35,7 +35,8 @@ def test_every_command_of_the_readme_runs_in_the_order_it_is_told(
     password_manager.write_text("#!/bin/sh\necho sk-from-pass\n")
     password_manager.chmod(0o755)
     keys = {
-        f"{name}_KEY": "sk-1" for name in ("GATEWAY", "ZAI_API", "DEEPSEEK_API", "OPENROUTER_API")
+        f"{name}_KEY": "sk-1"
+        for name in ("GATEWAY", "ZAI_API", "DEEPSEEK_API", "OPENROUTER_API", "MINIMAX_API")
     }
     for line in shell_lines("README.md"):
         if line.startswith(("scripts/", "ccm audit")):
@@ -90,7 +91,7 @@ def test_every_command_and_option_named_in_passing_exists(sandbox: Sandbox, docu
         if command in ("key", "providers"):
             told += "".join(
                 sandbox.run("ccm", command, sub, "--help").stdout
-                for sub in ("set", "show", "remove")
+                for sub in ("set", "show", "remove", "compare")
             )
         for option in re.findall(r"--[a-z][a-z-]+", rest):
             assert option in told, f"ccm {command} {option}"

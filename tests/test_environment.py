@@ -11,17 +11,22 @@ from ccmirror_py.cli import params
 from ccmirror_py.environment import (
     CLEARED_NAMES,
     CLEARED_PREFIXES,
+    CLOUD_NAMES,
+    CLOUD_SWITCHES,
     OWN_NAMES,
     auth_style,
     context_window,
     environment_of,
     is_loopback,
+    let_through,
     models_of,
+    needed_names,
+    takes_key,
     uses_login,
     weakness,
 )
 from ccmirror_py.errors import UsageError
-from ccmirror_py.provider import TIERS, UNKNOWN_MODEL_WINDOW, Provider
+from ccmirror_py.provider import TIERS, UNKNOWN_MODEL_WINDOW, Model, Provider
 from ccmirror_py.providers import Providers
 from ccmirror_py.variant import Choices, FromFile, NoKey
 from ccmirror_py.version import Version
@@ -241,6 +246,62 @@ def test_deepseek_compacts_before_its_window_is_full() -> None:
     }
 
 
+def test_a_region_moves_the_endpoint_and_a_plan_the_models_too() -> None:
+    seen = environment(Choices("stepfun", region="cn"))
+    assert seen["ANTHROPIC_BASE_URL"] == "https://api.stepfun.com/step_plan"
+    assert environment(Choices("stepfun")) == {
+        **seen,
+        "ANTHROPIC_BASE_URL": "https://api.stepfun.ai/step_plan",
+    }
+    seen = environment(Choices("minimax", region="token-plan"))
+    assert seen["ANTHROPIC_MODEL"] == "MiniMax-M3.1-Flash-Preview[1m]"
+    assert seen["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "524288"
+    with pytest.raises(UsageError):
+        environment(Choices("minimax", region="mars"))
+
+
+def test_an_anthropic_key_is_as_a_key_of_the_subscriptions_provider() -> None:
+    assert environment(Choices("anthropic")) == environment(Choices("mirror"))
+
+
+@pytest.mark.parametrize(("cloud", "switch"), CLOUD_SWITCHES.items())
+def test_a_cloud_gets_its_switch_and_is_left_its_own_credentials(cloud: str, switch: str) -> None:
+    provider = next(p for p in PROVIDERS.values() if p.cloud == cloud)
+    seen = environment(Choices(provider.id), login=True)
+    assert seen == {**ALWAYS, switch: "1", "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1"}
+    assert not takes_key(provider, NoKey())
+    assert set(let_through(seen)) == set(CLOUD_NAMES[provider.cloud or "bedrock"])
+    chosen = needed_names(seen)
+    assert chosen
+    given = environment(Choices(provider.id, env=dict.fromkeys(chosen, "x")), login=True)
+    assert needed_names(given) == ()
+    assert set(let_through(given)) & set(chosen) == set()
+
+
+def test_only_a_cloud_lets_names_through() -> None:
+    for provider in PROVIDERS.values():
+        seen = environment_of("v", provider, Choices(provider.id), NoKey(), "/h/v")
+        assert bool(let_through(seen)) == bool(provider.cloud)
+
+
+def test_a_clouds_models_are_claude_codes_own_until_some_are_chosen() -> None:
+    seen = environment(Choices("foundry", models={"opus": "my-deployment"}), login=True)
+    chosen = {name: value for name, value in seen.items() if name not in ALWAYS}
+    assert chosen == {
+        "CLAUDE_CODE_USE_FOUNDRY": "1",
+        "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
+        "ANTHROPIC_DEFAULT_OPUS_MODEL": "my-deployment",
+    }
+
+
+def test_a_model_that_refuses_thinking_is_asked_without() -> None:
+    custom = replace(PROVIDERS["custom"], catalog={"m": Model(1000, thinking="off")})
+    for model, expected in (("m", "1"), ("n", None)):
+        choices = Choices("custom", base_url="http://x", models=params.models(model, {}))
+        seen = environment_of("v", custom, choices, FromFile(), "/h/v")
+        assert seen.get("CLAUDE_CODE_DISABLE_THINKING") == expected
+
+
 def test_a_custom_endpoint_gets_what_was_chosen() -> None:
     choices = Choices(
         "custom",
@@ -291,7 +352,8 @@ def test_the_way_a_key_is_sent_can_be_chosen() -> None:
 
 
 def with_windows(**windows: int) -> Provider:
-    return replace(PROVIDERS["custom"], windows=windows)
+    models = {id_: Model(context) for id_, context in windows.items()}
+    return replace(PROVIDERS["custom"], catalog=models)
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,31 @@ import re
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccmirror_py.errors import DamagedError, NotFoundError
+from ccmirror_py.address import check_base_url
+from ccmirror_py.environment import is_loopback
+from ccmirror_py.errors import DamagedError, NotFoundError, UsageError
 from ccmirror_py.provider import (
     TIERS,
     Auth,
     Facts,
+    McpServer,
+    Model,
+    Price,
     Provider,
-    check_base_url,
-    check_text,
+    Region,
+    Retired,
+    in_region,
     parse_provider,
+    plain,
 )
-from ccmirror_py.providers import Providers
+from ccmirror_py.providers import ELSEWHERE, Providers
+from ccmirror_py.toml_table import check_text
 
 BUNDLED_FILES = sorted((Path(__file__).parents[1] / "variants").glob("*.toml"))
 BUNDLED = {path.stem: parse_provider(path.read_text()) for path in BUNDLED_FILES}
@@ -30,10 +39,16 @@ id = "acme"
 name = "Acme"
 description = "models of Acme"
 docs_url = "https://docs.acme.example/claude"
+group = "api"
 
 [endpoint]
 base_url = "https://api.acme.example/anthropic/"
+models_url = "https://api.acme.example/models"
 asks_base_url = false
+
+[regions.cn]
+base_url = 'https://cn.acme.example/anthropic/'
+description = "China"
 
 [auth]
 style = "x-api-key"
@@ -50,12 +65,37 @@ fable = "m[1m]"
 subagent = "s"
 asks_models = false
 
-[context]
-auto_compact = 90000
+[prices]
+checked = 2026-11-01
+source = "their list"
 
-[context.windows]
-m = 100000
-"s" = 50000
+[model.m]
+context = 100000
+max_output = 8000
+auto_compact = 90000
+vision = true
+thinking = "required"
+note = "big"
+price = { input = 1.5, output = 3, cache_read = 0.1, cache_write = 2 }
+
+[model."s"]
+context = "unknown"
+price = { input = 0, output = 1, checked = 2026-10-01, source = "a friend" }
+
+[retired.old]
+since = 2026-07-24
+use = "m"
+works = false
+
+[mcp.search]
+description = "searches"
+url = "https://mcp.acme.example/mcp"
+headers = { Authorization = "Bearer ${ACME_API_KEY}" }
+
+[mcp.eyes]
+description = "sees"
+command = ["npx", "-y", "acme-eyes"]
+environment = { ACME_KEY = "${ACME_API_KEY}" }
 
 [environment]
 API_TIMEOUT_MS = "600000"
@@ -105,8 +145,13 @@ def test_a_whole_file_is_read_as_what_it_says() -> None:
         id="acme",
         name="Acme",
         description="models of Acme",
+        group="api",
         base_url="https://api.acme.example/anthropic",
         asks_base_url=False,
+        cloud=None,
+        first_party=False,
+        models_url="https://api.acme.example/models",
+        regions={"cn": Region("https://cn.acme.example/anthropic", "China")},
         auth=Auth("x-api-key", "required", ("ACME_API_KEY",), "https://acme.example/keys"),
         models={
             "main": "m[1m]",
@@ -117,8 +162,31 @@ def test_a_whole_file_is_read_as_what_it_says() -> None:
             "subagent": "s",
         },
         asks_models=False,
-        windows={"m": 100_000, "s": 50_000},
-        auto_compact=90_000,
+        catalog={
+            "m": Model(
+                100_000,
+                8000,
+                90_000,
+                True,
+                "required",
+                Price(1.5, 3, 0.1, 2, date(2026, 11, 1), "their list"),
+                "big",
+            ),
+            "s": Model(None, price=Price(0, 1, None, None, date(2026, 10, 1), "a friend")),
+        },
+        retired={"old": Retired(date(2026, 7, 24), "m", False)},
+        mcp={
+            "search": McpServer(
+                "searches",
+                "https://mcp.acme.example/mcp",
+                headers={"Authorization": "Bearer ${ACME_API_KEY}"},
+            ),
+            "eyes": McpServer(
+                "sees",
+                command=("npx", "-y", "acme-eyes"),
+                environment={"ACME_KEY": "${ACME_API_KEY}"},
+            ),
+        },
         environment={"API_TIMEOUT_MS": "600000"},
         deny=("WebSearch",),
         docs_url="https://docs.acme.example/claude",
@@ -131,13 +199,19 @@ def test_what_may_be_left_out_is_empty() -> None:
         id="acme",
         name="Acme",
         description="",
+        group="own",
         base_url="http://127.0.0.1:1",
         asks_base_url=False,
+        cloud=None,
+        first_party=False,
+        models_url="",
+        regions={},
         auth=Auth("bearer", "optional"),
         models={},
         asks_models=False,
-        windows={},
-        auto_compact=None,
+        catalog={},
+        retired={},
+        mcp={},
         environment={},
         deny=(),
         docs_url="",
@@ -148,23 +222,36 @@ def test_what_may_be_left_out_is_empty() -> None:
 # --- the files that come with ccm ---
 
 
-def test_the_bundled_providers_are_those_of_this_release() -> None:
-    assert list(BUNDLED) == ["custom", "deepseek", "echo", "mirror", "openrouter", "zai"]
+FORMER = ["custom", "deepseek", "echo", "mirror", "openrouter", "zai"]
+each_bundled = pytest.mark.parametrize("provider", BUNDLED.values(), ids=list(BUNDLED))
+
+
+def test_providers_of_earlier_releases_are_still_there() -> None:
+    assert set(FORMER) < set(BUNDLED)
+    assert len(BUNDLED) >= 48
 
 
 def test_a_bundled_provider_has_the_name_of_its_file() -> None:
     assert {name: provider.id for name, provider in BUNDLED.items()} == {n: n for n in BUNDLED}
 
 
-@pytest.mark.parametrize("provider", BUNDLED.values(), ids=list(BUNDLED))
+@each_bundled
 def test_a_bundled_provider_says_when_and_where_its_facts_were_read(provider: Provider) -> None:
-    assert date(2026, 11, 1) <= provider.facts.checked <= date(2100, 1, 1)
-    assert provider.facts.sources
-    assert provider.facts.confidence
+    facts = provider.facts
+    assert date(2026, 11, 1) <= facts.checked <= date(2100, 1, 1)
     assert provider.description
+    assert facts.sources
+    assert [source for source in facts.sources if not re.search(r"20[2-9]\d", source)] == []
 
 
-@pytest.mark.parametrize("provider", BUNDLED.values(), ids=list(BUNDLED))
+@each_bundled
+def test_a_bundled_provider_says_how_sure_each_part_is(provider: Provider) -> None:
+    assert provider.facts.confidence
+    sure = re.compile(r"verified|weak|from memory|unknown|\bours\b|optional|last the default")
+    assert [t for t in provider.facts.confidence.values() if not sure.search(t)] == []
+
+
+@each_bundled
 def test_a_bundled_provider_names_all_tiers_or_asks_for_them(provider: Provider) -> None:
     if provider.first_party:
         assert (provider.models, provider.asks_models) == ({}, False)
@@ -174,19 +261,88 @@ def test_a_bundled_provider_names_all_tiers_or_asks_for_them(provider: Provider)
         assert set(provider.models) == set(TIERS)
 
 
-@pytest.mark.parametrize("provider", BUNDLED.values(), ids=list(BUNDLED))
-def test_every_bundled_model_has_a_known_window(provider: Provider) -> None:
-    ids = {model.removesuffix("[1m]") for model in provider.models.values()}
-    assert ids <= set(provider.windows)
+@each_bundled
+def test_every_bundled_model_in_use_has_a_window_or_says_that_it_is_unknown(
+    provider: Provider,
+) -> None:
+    everywhere = [provider.models, *(region.models for region in provider.regions.values())]
+    ids = {model.removesuffix("[1m]") for models in everywhere for model in models.values()}
+    assert ids <= set(provider.catalog)
+    unknown = {id_ for id_ in ids if provider.catalog[id_].context is None}
+    assert not unknown or {"windows", "all", "models"} & set(provider.facts.confidence)
+
+
+@each_bundled
+def test_a_model_said_to_take_a_million_tokens_takes_them(provider: Provider) -> None:
+    for model in provider.models.values():
+        if model.endswith("[1m]"):
+            assert (provider.model(model).context or 0) >= 1_000_000
+
+
+@each_bundled
+def test_addresses_of_a_bundled_provider_are_https_or_of_this_machine(provider: Provider) -> None:
+    urls = [provider.base_url, provider.models_url, provider.docs_url, provider.auth.key_url]
+    urls += [url for r in provider.regions.values() for url in (r.base_url, r.key_url)]
+    urls += [server.url for server in provider.mcp.values()]
+    assert [u for u in urls if u and not u.startswith("https://") and not is_loopback(u)] == []
+    if provider.group == "local":
+        assert is_loopback(provider.base_url or "")
+
+
+@each_bundled
+def test_a_key_goes_nowhere_but_to_the_host_of_its_provider(provider: Provider) -> None:
+    """Where the models are listed, and the MCP servers that are offered."""
+    host = urlsplit(provider.base_url or "").hostname
+    if provider.models_url and host:
+        assert urlsplit(provider.models_url).hostname == host
+    for server in provider.mcp.values():
+        assert not server.url or urlsplit(server.url).hostname == host
+
+
+@each_bundled
+def test_prices_are_dated_and_in_order(provider: Provider) -> None:
+    for model in provider.catalog.values():
+        price = model.price
+        if price:
+            assert date(2026, 11, 1) <= price.checked <= date(2100, 1, 1)
+            assert price.source
+            assert 0 < price.input <= price.output
+            assert price.cache_read is None or price.cache_read <= price.input
+
+
+@each_bundled
+def test_a_retired_model_is_in_no_use_and_its_successor_is_known(provider: Provider) -> None:
+    for old, retired in provider.retired.items():
+        assert old not in map(plain, provider.models.values())
+        assert not retired.use or retired.use in provider.catalog
+        assert retired.use or not retired.works
+
+
+@each_bundled
+def test_a_key_of_an_mcp_server_is_a_reference_to_a_variable_of_its_provider(
+    provider: Provider,
+) -> None:
+    for server in provider.mcp.values():
+        texts = " ".join((*server.headers.values(), *server.environment.values()))
+        named = re.findall(r"\$\{(\w+)\}", texts)
+        assert named
+        assert set(named) <= set(provider.auth.variables)
+
+
+SAME_VENDOR = [{"anthropic", "mirror"}, {"moonshot", "moonshot-cn"}]
 
 
 def test_no_two_bundled_providers_share_a_key_variable() -> None:
-    names = [name for provider in BUNDLED.values() for name in provider.auth.variables]
-    assert len(set(names)) == len(names)
+    """But for two entries of one vendor: the key of another is never found in the environment."""
+    owners: dict[str, set[str]] = {}
+    for provider in BUNDLED.values():
+        for name in provider.auth.variables:
+            owners.setdefault(name, set()).add(provider.id)
+    assert [ids for ids in owners.values() if len(ids) > 1 and ids not in SAME_VENDOR] == []
 
 
 def test_endpoints_and_key_styles_are_those_of_the_facts() -> None:
-    found = {n: (p.base_url, p.auth.style, p.auth.key) for n, p in BUNDLED.items()}
+    found = {n: (p.base_url, p.auth.style, p.auth.key) for n, p in BUNDLED.items() if n in FORMER}
     assert found == {
         "custom": (None, "bearer", "required"),
         "deepseek": ("https://api.deepseek.com/anthropic", "bearer", "required"),
@@ -195,6 +351,35 @@ def test_endpoints_and_key_styles_are_those_of_the_facts() -> None:
         "openrouter": ("https://openrouter.ai/api", "bearer", "required"),
         "zai": ("https://api.z.ai/api/anthropic", "bearer", "required"),
     }
+    styled = {p.id for p in BUNDLED.values() if p.auth.style == "x-api-key" and not p.first_party}
+    assert styled == {"opencode-go", "aihubmix"}
+
+
+def test_what_nobody_could_verify_says_so() -> None:
+    doubtful = {p.id for p in BUNDLED.values() if p.facts.unverified}
+    assert doubtful == {"gatewayz", "requesty"}
+    assert {p.id for p in BUNDLED.values() if p.facts.live} == {"echo"}
+
+
+# --- regions ---
+
+
+def test_a_region_replaces_the_endpoint_and_what_it_names() -> None:
+    provider = parse_provider(WHOLE)
+    assert in_region(provider, None) is provider
+    there = in_region(provider, "cn")
+    assert there.base_url == "https://cn.acme.example/anthropic"
+    assert (there.models, there.auth) == (provider.models, provider.auth)
+    plan = in_region(BUNDLED["minimax"], "token-plan")
+    assert plan.models["main"] == "MiniMax-M3.1-Flash-Preview[1m]"
+    assert plan.auth.key_url.endswith("/payment/token-plan")
+
+
+@pytest.mark.parametrize(("id_", "hint"), [("stepfun", "There is: cn;"), ("echo", "one endpoint")])
+def test_a_region_that_is_not_there_is_answered_with_those_that_are(id_: str, hint: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        in_region(BUNDLED[id_], "mars")
+    assert hint in refused.value.hint
 
 
 # --- strictness ---
@@ -206,7 +391,11 @@ def test_endpoints_and_key_styles_are_those_of_the_facts() -> None:
         ("[endpoint]", "[endpoint]"),
         ("[auth]", "[auth]"),
         ("[models]", "[models]"),
-        ("[context]", "[context]"),
+        ("[prices]", "[prices]"),
+        ("[regions.cn]", "[regions.cn]"),
+        ("[model.m]", "[model.m]"),
+        ("[retired.old]", "[retired.old]"),
+        ("[mcp.search]", "[mcp.search]"),
         ("[settings]", "[settings]"),
         ("[facts]", "[facts]"),
     ],
@@ -254,10 +443,13 @@ def test_a_missing_key_is_named(line: str, where: str) -> None:
         ('variables = ["ACME_API_KEY"]', "'ACME_API_KEY'", "[auth]", "list"),
         ('main = "m[1m]"', "3", "[models]", "str"),
         ("asks_models = false", "'no'", "[models]", "bool"),
-        ("auto_compact = 90000", "9.5", "[context]", "int"),
-        ("auto_compact = 90000", "true", "[context]", "int"),
-        ("m = 100000", "'100000'", "[context.windows]", "int"),
-        ("m = 100000", "true", "[context.windows]", "int"),
+        ("auto_compact = 90000", "9.5", "[model.m]", "int"),
+        ("auto_compact = 90000", "true", "[model.m]", "int"),
+        ("context = 100000", "'100000'", "[model.m]", "int"),
+        ("context = 100000", "true", "[model.m]", "int"),
+        ("vision = true", "1", "[model.m]", "bool"),
+        ("since = 2026-07-24", "'2026-07-24'", "[retired.old]", "date"),
+        ('command = ["npx", "-y", "acme-eyes"]', "'npx'", "[mcp.eyes]", "list"),
         ('API_TIMEOUT_MS = "600000"', "600000", "[environment]", "str"),
         ('deny = ["WebSearch"]', "'WebSearch'", "[settings]", "list"),
         ("checked = 2026-11-22", "'2026-11-22'", "[facts]", "date"),
@@ -271,7 +463,9 @@ def test_a_value_of_a_wrong_type_is_named(line: str, value: str, where: str, kin
     assert said == f"has a '{key}' in {where} that is not a {kind}"
 
 
-@pytest.mark.parametrize("table", ["endpoint", "auth", "models", "context", "settings", "facts"])
+@pytest.mark.parametrize(
+    "table", ["endpoint", "auth", "models", "prices", "settings", "facts", "regions", "mcp"]
+)
 def test_a_table_that_is_no_table_is_named(table: str) -> None:
     block = re.compile(rf"^\[{table}(\.\w+)?\]\n([^\[\n].*\n)*", re.MULTILINE)
     text = f"{table} = 3\n" + block.sub("", WHOLE)
@@ -296,7 +490,7 @@ def test_a_list_of_something_else_than_texts_is_named(value: str) -> None:
         (
             'key = "required"',
             'key = "maybe"',
-            "has key = 'maybe' in [auth]; it is required or optional or login",
+            "has key = 'maybe' in [auth]; it is required or optional or login or cloud",
         ),
         ('id = "acme"', 'id = "Acme"', "has 'Acme' in id, which is not allowed there"),
         ('id = "acme"', 'id = "../x"', "has '../x' in id, which is not allowed there"),
@@ -331,10 +525,27 @@ def test_a_wrong_value_is_named(old: str, new: str, said: str) -> None:
     [
         ('name = "Acme"', 'name = ""'),
         ('haiku = "s"', 'haiku = ""'),
-        ("m = 100000", "m = 0"),
-        ("m = 100000", "m = -1"),
+        ("context = 100000", "context = 0"),
+        ("context = 100000", "context = -1"),
+        ('context = "unknown"\n', ""),
         ("auto_compact = 90000", "auto_compact = -1"),
-        ('"s" = 50000', '"s[1m]" = 50000'),
+        ('[model."s"]', '[model."s[1m]"]'),
+        ("input = 1.5", "input = -1"),
+        ("input = 1.5", "input = '1.5'"),
+        ("input = 1.5", "input = true"),
+        ("input = 1.5", "input = nan"),
+        ("output = 3,", ""),
+        ('source = "their list"', ""),
+        ("checked = 2026-11-01", ""),
+        ("base_url = 'https://cn.acme.example/anthropic/'", "base_url = ''"),
+        ("[regions.cn]", "[regions.'c n']"),
+        ("[mcp.search]", "[mcp.'a b']"),
+        ('url = "https://mcp.acme.example/mcp"', ""),
+        ('url = "https://mcp.acme.example/mcp"', "url = 'https://x.example'\ncommand = ['x']"),
+        ('thinking = "required"', 'thinking = "always"'),
+        ('group = "api"', 'group = "best"'),
+        ("asks_base_url = false", 'cloud = "bedrock"'),
+        ('key = "required"', 'key = "cloud"'),
     ],
 )
 def test_a_value_that_can_mean_nothing_is_refused(old: str, new: str) -> None:
@@ -464,8 +675,8 @@ def test_a_printable_line_is_kept(text: str) -> None:
 
 def test_without_files_of_the_users_own_the_bundled_ones_are_there(tmp_path: Path) -> None:
     providers = Providers(tmp_path / "nowhere")
-    assert providers.ids() == list(BUNDLED)
-    assert providers.all() == list(BUNDLED.values())
+    assert providers.ids() == sorted(BUNDLED)
+    assert providers.all() == [BUNDLED[id_] for id_ in sorted(BUNDLED)]
     assert not any(map(providers.is_own, BUNDLED))
 
 
@@ -524,8 +735,8 @@ def test_a_folder_with_the_name_of_a_provider_file_is_no_provider(tmp_path: Path
         ("zia", "Did you mean 'zai'?"),
         ("deepsek", "Did you mean 'deepseek'?"),
         ("open-router", "Did you mean 'openrouter'?"),
-        ("q", "There is: custom, deepseek, echo, mirror, openrouter, zai."),
-        ("../variants/zai", "There is: custom, deepseek, echo, mirror, openrouter, zai."),
+        ("q", "See: ccm providers"),
+        ("../variants/zai", "See: ccm providers"),
     ],
 )
 def test_an_unknown_provider_is_answered_with_what_could_be_meant(
@@ -536,3 +747,22 @@ def test_an_unknown_provider_is_answered_with_what_could_be_meant(
     assert refused.value.sentence == f"There is no provider '{asked}'."
     assert refused.value.hint == hint or "/" in asked
     assert refused.value.exit_code == 3
+
+
+@pytest.mark.parametrize("asked", ELSEWHERE)
+def test_a_vendor_that_can_not_be_used_directly_is_answered_with_what_can(
+    tmp_path: Path, asked: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        Providers(tmp_path).get(asked)
+    assert "Claude Code can't talk to" in refused.value.sentence
+    assert "openrouter" in refused.value.hint
+    assert "ccrouter" in refused.value.hint
+    (tmp_path / f"{asked}.toml").write_text(WHOLE.replace('"acme"', f'"{asked}"'))
+    assert Providers(tmp_path).get(asked).name == "Acme"
+
+
+def test_those_that_mention_a_word_are_found_without_reading_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("ZAI_API_KEY")
+    found = Providers(tmp_path).mentioning("ZAI_API_KEY")
+    assert [provider.id for provider in found] == ["zai"]

@@ -177,6 +177,7 @@ credentials: st.SearchStrategy[Credential] = st.one_of(
 choices = st.builds(
     Choices,
     provider=st.sampled_from(["zai", "custom", "acme-1"]),
+    region=st.none() | st.sampled_from(["cn", "x y"]),
     base_url=st.none() | st.sampled_from(["https://x.example", "http://127.0.0.1:1/a b'"]),
     auth_style=st.sampled_from([None, "bearer", "x-api-key"]),
     models=st.dictionaries(st.sampled_from(["main", "opus", "haiku"]), texts),
@@ -206,6 +207,7 @@ VARIANT = Variant(
     name="zai",
     choices=Choices(
         provider="zai",
+        region="cn",
         base_url="https://api.example/anthropic",
         auth_style="bearer",
         models={"main": "glm-5.3[1m]"},
@@ -229,6 +231,7 @@ RECORD: dict[str, Any] = {
     "provider": "zai",
     "spec": "2.1.x",
     "version": "2.1.330",
+    "region": "cn",
     "base_url": "https://api.example/anthropic",
     "auth_style": "bearer",
     "models": {"main": "glm-5.3[1m]"},
@@ -244,7 +247,7 @@ RECORD: dict[str, Any] = {
     "created": "2026-11-22T17:11:00Z",
     "updated": "2026-11-23T17:11:00Z",
 }
-MAY_BE_NULL = {"base_url", "auth_style", "context_window", "key_variable"}
+MAY_BE_NULL = {"region", "base_url", "auth_style", "context_window", "key_variable"}
 
 
 def test_the_record_is_written_as_it_is_documented() -> None:

@@ -7,6 +7,7 @@ from ccmirror_py.cli import (
     commands_change,
     commands_check,
     commands_look,
+    commands_providers,
     commands_trash,
     commands_versions,
 )
@@ -41,8 +42,9 @@ key.command("show")(commands_look.key_show)
 key.command("remove")(commands_change.key_remove)
 
 providers = typer.Typer(help="Show the providers there are.", rich_markup_mode=None)
-providers.callback(invoke_without_command=True)(commands_look.providers)
-providers.command("show")(commands_look.provider_show)
+providers.callback(invoke_without_command=True)(commands_providers.providers)
+providers.command("show")(commands_providers.provider_show)
+providers.command("compare")(commands_providers.provider_compare)
 
 trash = typer.Typer(help="What was removed in the last 30 days.", rich_markup_mode=None)
 trash.command("list")(commands_trash.list_)
@@ -67,6 +69,7 @@ app.command("env")(commands_look.env)
 app.command("which")(commands_look.which)
 app.command("versions")(commands_look.versions)
 app.add_typer(providers, name="providers")
+app.command("models")(commands_providers.models)
 app.command("doctor")(commands_check.doctor)
 app.command("audit")(commands_check.audit)
 app.command("verify")(commands_check.verify)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ccmirror_py.cli import params, render, wiring
-from ccmirror_py.cli.completing import complete_provider
+from ccmirror_py.cli.completing import complete_provider, complete_region
 from ccmirror_py.cli.options import (
     AsJson,
     DryRun,
@@ -20,8 +20,10 @@ from ccmirror_py.cli.options import (
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
-from ccmirror_py.environment import weakness
+from ccmirror_py.environment import needed_names, weakness
 from ccmirror_py.errors import UsageError
+from ccmirror_py.provider import Provider
+from ccmirror_py.providers import ELSEWHERE
 from ccmirror_py.variant import Choices, FromFile, NoKey, Variant, check_name
 from ccmirror_py.version import parse_spec
 
@@ -48,6 +50,13 @@ def create(
     model_subagent: Annotated[str | None, typer.Option(help="The model for subagents.")] = None,
     context_window: Annotated[
         int | None, typer.Option(min=1000, metavar="TOKENS", help="What the model can take in.")
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            help="A region or plan of the provider; see: ccm providers show ID.",
+            autocompletion=complete_region,
+        ),
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Another endpoint.")] = None,
     auth: Annotated[
@@ -87,6 +96,7 @@ def create(
     spec = parse_spec(claude_version)
     context = wiring.context()
     data = context.providers.get(provider or _asked_provider(context, name))
+    there = params.in_region(context, data, region)
     tiers = {
         "main": None,
         "opus": model_opus,
@@ -95,7 +105,7 @@ def create(
         "fable": model_fable,
         "subagent": model_subagent,
     }
-    if data.asks_models and not model and not any(tiers.values()):
+    if there.asks_models and not model and not any(tiers.values()):
         model = params.ask(
             "Model for every tier",
             f"{data.name} needs to be told which model to use.",
@@ -109,6 +119,7 @@ def create(
         )
     choices = Choices(
         provider=data.id,
+        region=region,
         base_url=params.base_url(base_url),
         auth_style=params.auth_style(auth),
         models=params.models(model, tiers),
@@ -122,31 +133,39 @@ def create(
     operation.check_choices(data, choices)
     operation.check_free(context, name, force, shadow)
     options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
-    key = params.decide_key(context, name, data, choices, options)
+    key = params.decide_key(context, name, there, choices, options)
     request = operation.CreateRequest(name, choices, spec, key, force, shadow)
     had_config = context.variants.has_kept_config(name)
-    _report_created(context, operation.create(context, request), data.name, had_config)
+    _report_created(context, operation.create(context, request), data, had_config)
+    for doubt in operation.doubts(data, choices):
+        note(doubt)
 
 
 def _asked_provider(context: Context, name: str) -> str:
     """A variant named like a provider is for that provider."""
     ids = context.providers.ids()
-    if name in ids:
+    if name in ids or name in ELSEWHERE:
         return name
     if not params.is_interactive():
-        raise UsageError("No provider was named.", f"Add --provider with one of: {', '.join(ids)}.")
-    return params.ask(f"Provider ({', '.join(ids)})", "", "")
+        raise UsageError("No provider was named.", "Add --provider ID; see: ccm providers")
+    return params.ask("Provider (see: ccm providers)", "", "")
 
 
 def _report_created(
-    context: Context, variant: Variant, provider_name: str, had_config: bool
+    context: Context, variant: Variant, provider: Provider, had_config: bool
 ) -> None:
     name = variant.name
     key = "" if isinstance(variant.credential, NoKey) else f", key: {described(variant.credential)}"
-    out(f"{name} is ready: Claude Code {variant.version} for {provider_name}{key}.")
+    out(f"{name} is ready: Claude Code {variant.version} for {provider.name}{key}.")
     out(f"  run it         {name}")
     out(f"  checked        {render.authenticity(context, name)}")
-    if variant.key_variable is None:
+    needed = needed_names(variant.environment)
+    if needed:
+        missing = [n for n in needed if not context.environ.get(n)]
+        out(f"  cloud          its own credentials are used; see: ccm providers show {provider.id}")
+        if missing:
+            note(f"Set {', '.join(missing)} before you start it (or give it with --env).")
+    elif variant.key_variable is None:
         out("  log in         type /login in it; the login is this variant's own")
     out(f"  look at it     ccm show {name}, ccm doctor {name}")
     if had_config:
@@ -223,7 +242,8 @@ def key_set(
     from ccmirror_py.secret import parse_secret
 
     context = wiring.context()
-    provider = context.providers.get(context.variants.get(name).choices.provider)
+    choices = context.variants.get(name).choices
+    provider = params.in_region(context, context.providers.get(choices.provider), choices.region)
     options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
     new = params.key_from_options(context, provider, options) or NewKey(
         FromFile(), parse_secret(params.asked_key(name, provider))

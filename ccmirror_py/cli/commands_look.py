@@ -6,13 +6,11 @@ from typing import Annotated
 import typer
 
 from ccmirror_py.cli import render, wiring
-from ccmirror_py.cli.completing import complete_provider
 from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
-from ccmirror_py.errors import CcmError, UsageError
-from ccmirror_py.provider import Provider
+from ccmirror_py.errors import UsageError
 from ccmirror_py.variant import Variant, credential_to_json
 from ccmirror_py.variants import Broken
 
@@ -176,92 +174,6 @@ def versions(
         out(render.table(("VERSION", "PACKAGE", "USED BY"), rows))
     else:
         note("Nothing is installed yet.")
-
-
-def providers(context: typer.Context, as_json: AsJson = False) -> None:
-    if context.invoked_subcommand is not None:
-        return
-    ccm = wiring.context()
-    found = {id_: _provider_or_error(ccm, id_) for id_ in ccm.providers.ids()}
-    if as_json:
-        out_json({"schema": 1, "providers": [_provider_json(id_, p) for id_, p in found.items()]})
-        return
-    rows = []
-    for id_, provider in found.items():
-        if isinstance(provider, CcmError):
-            rows.append((id_, "broken", provider.sentence))
-            continue
-        own = " (yours)" if ccm.providers.is_own(id_) else ""
-        keys = " or ".join(f"${name}" for name in provider.auth.variables)
-        needs = {"login": "login", "optional": "no key"}.get(provider.auth.key, keys or "a key")
-        rows.append((id_, needs, f"{provider.name}: {provider.description}{own}"))
-    out(render.table(("PROVIDER", "NEEDS", ""), rows))
-
-
-def _provider_or_error(context: Context, id_: str) -> Provider | CcmError:
-    try:
-        return context.providers.get(id_)
-    except CcmError as error:
-        return error
-
-
-def provider_show(
-    id_: Annotated[str, typer.Argument(metavar="PROVIDER", autocompletion=complete_provider)],
-    as_json: AsJson = False,
-) -> None:
-    """Show one provider: endpoint, key, models, and how sure each fact is."""
-    provider = wiring.context().providers.get(id_)
-    if as_json:
-        out_json({"schema": 1, "provider": _provider_json(id_, provider)})
-        return
-    facts = provider.facts
-    lines = [
-        ("provider", f"{provider.id}, {provider.name}"),
-        ("", provider.description),
-        ("endpoint", provider.base_url or ""),
-        ("key", f"{provider.auth.key}, sent as {provider.auth.style}"),
-        ("variables", " ".join(provider.auth.variables)),
-        ("get a key", provider.auth.key_url),
-        *((f"  {tier}", model) for tier, model in provider.models.items()),
-        *((f"  {model}", f"{tokens:,} tokens") for model, tokens in provider.windows.items()),
-        ("denied", " ".join(provider.deny)),
-        ("docs", provider.docs_url),
-        ("checked", f"{facts.checked}, {'live' if facts.live else 'not live: read, not tried'}"),
-        *((f"  {what}", sure) for what, sure in facts.confidence.items()),
-        *(("  source", source) for source in facts.sources),
-        *(("  note", text) for text in facts.notes),
-    ]
-    out("\n".join(f"{name:<16} {value}" for name, value in lines if value))
-
-
-def _provider_json(id_: str, provider: Provider | CcmError) -> dict[str, object]:
-    if isinstance(provider, CcmError):
-        return {"id": id_, "error": provider.sentence, "hint": provider.hint}
-    facts = provider.facts
-    return {
-        "id": provider.id,
-        "name": provider.name,
-        "description": provider.description,
-        "base_url": provider.base_url,
-        "auth": {
-            "style": provider.auth.style,
-            "key": provider.auth.key,
-            "variables": list(provider.auth.variables),
-            "key_url": provider.auth.key_url,
-        },
-        "models": dict(provider.models),
-        "windows": dict(provider.windows),
-        "environment": dict(provider.environment),
-        "deny": list(provider.deny),
-        "docs_url": provider.docs_url,
-        "facts": {
-            "checked": facts.checked.isoformat(),
-            "live": facts.live,
-            "confidence": dict(facts.confidence),
-            "sources": list(facts.sources),
-            "notes": list(facts.notes),
-        },
-    }
 
 
 def key_show(name: Name, as_json: AsJson = False) -> None:

@@ -21,6 +21,10 @@ def update(
     allow_older: Annotated[
         bool, typer.Option("--allow-older", help="Also when the rule means an older version now.")
     ] = False,
+    keep_provider: Annotated[
+        bool,
+        typer.Option("--keep-provider", help="Leave the provider's endpoint and models alone."),
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +34,7 @@ def update(
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "update")
     spec = parse_spec(claude_version) if claude_version else None
-    request = operation.UpdateRequest(chosen, spec, dry_run, allow_older)
+    request = operation.UpdateRequest(chosen, spec, dry_run, allow_older, keep_provider)
     outcomes = operation.update(context, request)
     _report_outcomes(outcomes, as_json)
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]

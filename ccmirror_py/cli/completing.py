@@ -1,6 +1,9 @@
 """Completion of names: reads two directories and nothing else."""
 
+import typer
+
 from ccmirror_py.cli.wiring import this_home
+from ccmirror_py.errors import CcmError
 from ccmirror_py.providers import Providers
 from ccmirror_py.trash import Trash
 from ccmirror_py.variants import Variants
@@ -13,6 +16,16 @@ def complete_variant(incomplete: str) -> list[str]:
 def complete_provider(incomplete: str) -> list[str]:
     ids = Providers(this_home().own_providers).ids()
     return [id_ for id_ in ids if id_.startswith(incomplete)]
+
+
+def complete_region(context: typer.Context, incomplete: str) -> list[str]:
+    """Of the provider that stands on the line before it."""
+    id_ = str(context.params.get("provider"))
+    try:
+        regions = Providers(this_home().own_providers).get(id_).regions
+    except CcmError:
+        return []
+    return [name for name in regions if name.startswith(incomplete)]
 
 
 def complete_trashed(incomplete: str) -> list[str]:

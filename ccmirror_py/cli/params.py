@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from ccmirror_py.address import check_base_url
 from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, check_variable, found_credential
 from ccmirror_py.errors import UsageError
-from ccmirror_py.provider import TIERS, AuthStyle, Provider, check_base_url, check_text
+from ccmirror_py.provider import TIERS, AuthStyle, Provider
+from ccmirror_py.provider import in_region as region_of
 from ccmirror_py.secret import parse_secret
+from ccmirror_py.toml_table import check_text
 from ccmirror_py.variant import Choices, FromCommand, FromFile, FromVariable
 
 
@@ -42,8 +45,11 @@ def key_from_options(context: Context, provider: Provider, options: KeyOptions) 
             "The key can come one way only.",
             "Choose one of --api-key-env, --api-key-stdin, --api-key-command.",
         )
+    if provider.auth.key == "cloud" and (options.variable or options.stdin or options.command):
+        raise _cloud_has_its_own(provider)
     if options.variable:
-        variable = check_variable(options.variable, provider, context.providers.all())
+        others = context.providers.mentioning(options.variable)
+        variable = check_variable(options.variable, provider, others)
         if not context.environ.get(variable.name):
             context.say(f"{variable.name} is not set here; set it before you start the variant.")
         return NewKey(variable)
@@ -52,6 +58,13 @@ def key_from_options(context: Context, provider: Provider, options: KeyOptions) 
     if options.stdin:
         return NewKey(FromFile(), parse_secret(sys.stdin.readline(8192)))
     return None
+
+
+def _cloud_has_its_own(provider: Provider) -> UsageError:
+    return UsageError(
+        f"{provider.name} takes the cloud's own credentials, not a key of ccm's.",
+        f"Export what its tools use; see: ccm providers show {provider.id}",
+    )
 
 
 def _found(context: Context, provider: Provider, base_url: str | None) -> NewKey | None:
@@ -65,6 +78,8 @@ def _found(context: Context, provider: Provider, base_url: str | None) -> NewKey
 
 
 def asked_key(name: str, provider: Provider) -> str:
+    if provider.auth.key == "cloud":
+        raise _cloud_has_its_own(provider)
     usual = next(iter(provider.auth.variables), "MY_API_KEY")
     if not is_interactive():
         where = f" Get one: {provider.auth.key_url}" if provider.auth.key_url else ""
@@ -159,6 +174,17 @@ def auth_style(text: str | None) -> AuthStyle | None:
     if text not in (None, "bearer", "x-api-key"):
         raise UsageError(f"'{text}' is not a way to send a key.", "It is bearer or x-api-key.")
     return cast(AuthStyle | None, text)
+
+
+def in_region(context: Context, provider: Provider, region: str | None) -> Provider:
+    """The provider there; a region that is a provider of its own is named."""
+    other = f"{provider.id}-{region}"
+    if region and region not in provider.regions and other in context.providers.ids():
+        raise UsageError(
+            f"{provider.name} has no region '{region}': that is a provider of its own.",
+            f"Use: --provider {other}",
+        )
+    return region_of(provider, region)
 
 
 def _words(command: str) -> tuple[str, ...]:

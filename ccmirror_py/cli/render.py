@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
-from ccmirror_py.environment import tiers_of, weakness
+from ccmirror_py.environment import let_through, tiers_of, weakness
 from ccmirror_py.errors import CcmError
 from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, RolledBack, Updated
 from ccmirror_py.release import program_of
@@ -116,7 +116,8 @@ def shown_variant(context: Context, variant: Variant) -> str:
     facts = [
         ("name", variant.name),
         ("provider", choices.provider),
-        ("endpoint", variant.base_url or "Anthropic, by Claude Code's own login"),
+        ("region", choices.region or ""),
+        ("endpoint", variant.base_url or _own_endpoint(variant)),
         ("version", f"{variant.version} (rule: {variant.spec})"),
         ("checked", authenticity(context, variant.name)),
         ("key", described(variant.credential)),
@@ -133,24 +134,35 @@ def shown_variant(context: Context, variant: Variant) -> str:
     return "\n".join(f"{name:<11} {value}" for name, value in facts if value)
 
 
+def _own_endpoint(variant: Variant) -> str:
+    cloud = let_through(variant.environment)
+    return "the cloud's own" if cloud else "Anthropic, by Claude Code's own login"
+
+
 def outcome_line(outcome: Outcome) -> str:
     match outcome:
         case Current(name, version):
             return f"{name}: {version}, nothing to do"
-        case Updated(name, before, after, dry_run):
+        case Updated(name, before, after, dry_run, changes):
             older = " (older)" if after < before else ""
-            return f"{name}: {before} {'would become' if dry_run else '->'} {after}{older}"
+            arrow = "would become" if dry_run else "->"
+            return _with_changes(f"{name}: {before} {arrow} {after}{older}", changes)
         case Kept(name, version, rule, offered):
             return (
                 f"{name}: {version} stays: {rule} means {offered} now, which is older\n"
                 f"     Take it all the same: ccm update {name} --allow-older"
             )
-        case Refreshed(name, version, dry_run):
-            return f"{name}: {version}, {'would be refreshed' if dry_run else 'refreshed'}"
+        case Refreshed(name, version, dry_run, changes):
+            done = "would be refreshed" if dry_run else "refreshed"
+            return _with_changes(f"{name}: {version}, {done}", changes)
         case Failed(name, error):
             return f"{name}: failed: {error.sentence}" + (
                 f"\n     {error.hint}" if error.hint else ""
             )
+
+
+def _with_changes(line: str, changes: Iterable[str]) -> str:
+    return "\n".join((line, *(f"     {change}" for change in changes)))
 
 
 def authenticity(context: Context, name: str) -> str:
@@ -175,12 +187,13 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
     match outcome:
         case Current(name, version):
             return {"name": name, "outcome": "current", "version": str(version)}
-        case Updated(name, before, after, dry_run):
+        case Updated(name, before, after, dry_run, changes):
             return {
                 "name": name,
                 "outcome": "would update" if dry_run else "updated",
                 "before": str(before),
                 "version": str(after),
+                "changes": list(changes),
             }
         case Kept(name, version, rule, offered):
             return {
@@ -190,8 +203,12 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
                 "rule": str(rule),
                 "offered": str(offered),
             }
-        case Refreshed(name, version, dry_run):
-            outcome_word = "would refresh" if dry_run else "refreshed"
-            return {"name": name, "outcome": outcome_word, "version": str(version)}
+        case Refreshed(name, version, dry_run, changes):
+            return {
+                "name": name,
+                "outcome": "would refresh" if dry_run else "refreshed",
+                "version": str(version),
+                "changes": list(changes),
+            }
         case Failed(name, error):
             return {"name": name, "outcome": "failed", "error": error.sentence, "hint": error.hint}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ccmirror_py.registry import Registry
     from ccmirror_py.release import Release
     from ccmirror_py.releases import Releases
-    from ccmirror_py.transport import Network
+    from ccmirror_py.transport import Network, Transport
 
 
 def context(environ: Mapping[str, str] | None = None) -> Context:
@@ -73,6 +73,14 @@ def registry(environ: Mapping[str, str]) -> "Registry":
     cache = home(environ).cache
     signers = Signers(cache / "npm-keys.json", environ.get("CCM_NPM_KEYS", ""), note)
     return Registry(config, network(environ, config), cache / "registry", time.sleep, signers)
+
+
+def endpoint(environ: Mapping[str, str]) -> "Transport":
+    """For asking a provider: npm's settings say nothing about it."""
+    from ccmirror_py.npmrc import NpmConfig
+    from ccmirror_py.transport import Transport
+
+    return Transport(NpmConfig(), network(environ, NpmConfig()))
 
 
 def releases(environ: Mapping[str, str]) -> "Releases":

@@ -10,7 +10,7 @@ from ccmirror_py.environment import (
 )
 from ccmirror_py.errors import NewerError, UsageError
 from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
-from ccmirror_py.provider import TIERS, Provider
+from ccmirror_py.provider import TIERS, Provider, in_region, plain
 from ccmirror_py.times import now
 from ccmirror_py.variant import Choices, Variant, check_name
 from ccmirror_py.variants import Broken
@@ -72,21 +72,46 @@ def _make(context: Context, coming: Next) -> None:
 
 def check_choices(provider: Provider, choices: Choices) -> None:
     """UsageError for choices that miss something or would be overruled."""
-    if provider.asks_base_url and not choices.base_url and not provider.base_url:
+    there = in_region(provider, choices.region)
+    if provider.asks_base_url and not choices.base_url and not there.base_url:
         raise UsageError(
             f"{provider.name} needs the address of its endpoint.", "Add: --base-url https://…"
         )
-    if provider.asks_models and set(models_of(provider, choices)) != set(TIERS):
+    if there.asks_models and set(models_of(provider, choices)) != set(TIERS):
         raise UsageError(
             f"{provider.name} needs to be told which model to use.",
             "Add --model MODEL (for all tiers), or --model-opus, --model-sonnet, …",
         )
+    if choices.base_url and provider.cloud:
+        raise UsageError(
+            f"{provider.name} is not reached by --base-url.",
+            "Give the cloud's own variable, such as: --env ANTHROPIC_BEDROCK_BASE_URL=https://…",
+        )
+    if choices.base_url and choices.region:
+        raise UsageError("--region and --base-url both name an endpoint.", "Leave one out.")
     for name in (*choices.env, *choices.inherit):
         if name in OWN_NAMES:
             raise UsageError(
                 f"{name} is set by ccm itself.",
                 "Use --base-url, --model… or `ccm key set` instead.",
             )
+
+
+def doubts(provider: Provider, choices: Choices) -> list[str]:
+    """What is allowed and may still not work."""
+    found = []
+    if provider.facts.unverified:
+        found.append(f"Nobody could verify {provider.name}; see: ccm providers show {provider.id}")
+    off = choices.env.get("MAX_THINKING_TOKENS") == "0" or choices.env.get(
+        "CLAUDE_CODE_DISABLE_THINKING"
+    )
+    needing = sorted(
+        {plain(m) for m in models_of(provider, choices).values()}
+        & {id_ for id_, model in provider.catalog.items() if model.thinking == "required"}
+    )
+    if off and needing:
+        found.append(f"{', '.join(needing)} refuses requests without thinking; you turned it off.")
+    return found
 
 
 def check_free(context: Context, name: str, force: bool, shadow: bool) -> None:

@@ -15,7 +15,14 @@ from ccmirror_py.environment import weakness
 from ccmirror_py.errors import CcmError, DamagedError, NewerError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.prune import native_problems
-from ccmirror_py.operations.publish import Next, is_stale, launch_of, publish, resolve, settings_for
+from ccmirror_py.operations.publish import (
+    Next,
+    is_outdated,
+    launch_of,
+    publish,
+    resolve,
+    settings_for,
+)
 from ccmirror_py.operations.update import republish
 from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.secret import Secret
@@ -204,7 +211,7 @@ def fix(context: Context, name: str) -> None:
         generation = context.home.generation(name, context.variants.number(name))
         if native_problems(generation / "native"):
             _replace_program(context, variant)
-        elif is_stale(context, variant):
+        elif is_outdated(context, variant):
             provider = context.providers.get(variant.choices.provider)
             republish(context, resolve(context, variant, provider))
         context.variants.link(name)

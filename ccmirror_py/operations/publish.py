@@ -17,7 +17,8 @@ from ccmirror_py.environment import (
     NETWORK_NAMES,
     auth_style,
     environment_of,
-    uses_login,
+    let_through,
+    takes_key,
 )
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.launcher import Launch, render
@@ -73,7 +74,7 @@ def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
     return replace(
         variant,
         environment=environment_of(variant.name, provider, choices, credential, directory),
-        key_variable=None if uses_login(provider, credential) else key_variable,
+        key_variable=key_variable if takes_key(provider, credential) else None,
     )
 
 
@@ -104,7 +105,7 @@ def launch_of(
         credential=variant.credential,
         credential_file=str(generation / "credential"),
         args=variant.choices.args,
-        inherit=variant.choices.inherit,
+        inherit=(*variant.choices.inherit, *let_through(variant.environment)),
         ccm=context.ccm,
     )
 
@@ -115,12 +116,19 @@ def settings_for(context: Context, variant: Variant, provider: Provider) -> dict
     return pinned_settings(variant, provider, Surroundings(tuple(homes), network(context)))
 
 
-def is_stale(context: Context, variant: Variant) -> bool:
+def is_outdated(context: Context, variant: Variant) -> bool:
     """Whether the current generation is not what would be made of the same choices now."""
     provider = context.providers.get(variant.choices.provider)
-    generation = context.home.generation(variant.name, context.variants.number(variant.name))
     settings = settings_for(context, variant, provider)
-    launch = render(launch_of(context, variant, generation, settings))
+    return is_stale(context, variant, resolve(context, variant, provider), settings)
+
+
+def is_stale(
+    context: Context, variant: Variant, coming: Variant, settings: Mapping[str, object]
+) -> bool:
+    """Whether the current generation differs from what would be made of `coming`."""
+    generation = context.home.generation(variant.name, context.variants.number(variant.name))
+    launch = render(launch_of(context, coming, generation, settings))
     files = [generation / name for name in ("variant.json", "settings.json", "launch")]
     if any(file.is_symlink() for file in files):
         return True
@@ -128,10 +136,8 @@ def is_stale(context: Context, variant: Variant) -> bool:
         written = [fs.read_file(file) for file in files[1:]]
     except OSError:
         return True
-    return (
-        written != [settings_text(settings).encode(), launch.encode()]
-        or resolve(context, variant, provider) != variant
-    )
+    same = written == [settings_text(settings).encode(), launch.encode()]
+    return not same or replace(coming, updated=variant.updated) != variant
 
 
 def network(context: Context) -> dict[str, str]:
@@ -177,7 +183,7 @@ def check_start(program: Path, variant: Variant) -> None:
     _STARTED.add((state.st_dev, state.st_ino))
 
 
-def _json(document: dict[str, object]) -> bytes:
+def _json(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ccmirror_py import fs
 from ccmirror_py.context import Context
 from ccmirror_py.echo import Received
-from ccmirror_py.environment import KEY_DESCRIPTOR
+from ccmirror_py.environment import CLOUD_SWITCHES, KEY_DESCRIPTOR
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.operations.publish import launch_of
 from ccmirror_py.settings import seeded_claude_json, settings_text
@@ -99,6 +99,8 @@ def _made(context: Context, variant: Variant, directory: Path, url: str, changed
         "CLAUDE_CONFIG_DIR": str(directory / "config"),
         "ANTHROPIC_CONFIG_DIR": str(directory / "config" / "anthropic"),
         "ANTHROPIC_BASE_URL": url,
+        # no cloud is asked: what stands here then speaks to `url` as any other variant
+        **{name: "" for name in CLOUD_SWITCHES.values() if name in variant.environment},
     }
     key = f"ccm-twin-{secrets.token_hex(12)}"
     settings = changed(json.loads(fs.read_file(generation / "settings.json")), directory)

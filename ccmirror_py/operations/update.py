@@ -1,8 +1,11 @@
 """`ccm update`, `ccm pin`, `ccm unpin`: which version, by which rule."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ccmirror_py import fs
+from ccmirror_py.changes import changes, denied, migrated
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, DiskError
 from ccmirror_py.operations.publish import Next, is_stale, publish, resolve, settings_for
@@ -15,12 +18,25 @@ from ccmirror_py.version import LATEST, Spec, Version, allows
 
 @dataclass(frozen=True)
 class UpdateRequest:
-    """`spec` None keeps each variant's own rule; `allow_older` even where it means a step back."""
+    """`spec` None keeps each variant's own rule; `allow_older` even where it means a step back.
+
+    `keep_provider` leaves the endpoint, the models and all else of the provider as they are.
+    """
 
     names: Sequence[str]
     spec: Spec | None = None
     dry_run: bool = False
     allow_older: bool = False
+    keep_provider: bool = False
+
+
+@dataclass(frozen=True)
+class _Coming:
+    """What a variant becomes, the settings it will pin, and how that differs, in words."""
+
+    variant: Variant
+    settings: dict[str, object]
+    changes: tuple[str, ...]
 
 
 def update(context: Context, request: UpdateRequest) -> list[Outcome]:
@@ -42,31 +58,71 @@ def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
     variant = context.variants.get(name)
     spec = request.spec or variant.spec
     if spec == variant.spec == variant.version:
-        return _refresh(context, variant, request.dry_run)  # held there: nothing to ask
+        return _refresh(context, variant, request)  # held there: nothing to ask
     release = context.registry.find(spec, context.platform)
     if release.version == variant.version and spec == variant.spec:
-        return _refresh(context, variant, request.dry_run)
+        return _refresh(context, variant, request)
     if spec == variant.spec and release.version < variant.version and not request.allow_older:
         # withdrawn, or a mirror that lags, or somebody who wants an old hole back
         return Kept(name, variant.version, spec, release.version)
     if request.dry_run:
-        return _outcome(variant, release.version, dry_run=True)
-    return _move(context, variant, spec, release)
+        after = replace(variant, spec=spec, version=release.version)
+        coming = _coming(context, variant, after, request.keep_provider)
+        return _outcome(variant, release.version, coming.changes, dry_run=True)
+    return _move(context, variant, spec, release, request.keep_provider)
 
 
-def _refresh(context: Context, seen: Variant, dry_run: bool) -> Outcome:
+def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome:
     """Nothing newer; but the provider's file, ccm or the shell's proxies may have changed."""
     name = seen.name
-    if not is_stale(context, seen):
+    coming = _coming(context, seen, seen, request.keep_provider)
+    if not _differs(context, seen, coming):
         return Current(name, seen.version)
-    if not dry_run:
+    if not request.dry_run:
         with context.changing(name):
             variant = context.variants.get(name)
-            if not is_stale(context, variant):
+            after = replace(variant, updated=now())
+            coming = _coming(context, variant, after, request.keep_provider)
+            if not _differs(context, variant, coming):
                 return Current(name, variant.version)
-            provider = context.providers.get(variant.choices.provider)
-            republish(context, resolve(context, replace(variant, updated=now()), provider))
-    return Refreshed(name, seen.version, dry_run)
+            native = context.home.current(name).resolve() / "native"
+            key = context.variants.stored_key(name)
+            publish(context, Next(coming.variant, coming.settings, native, key))
+    return Refreshed(name, seen.version, request.dry_run, coming.changes)
+
+
+def _differs(context: Context, variant: Variant, coming: _Coming) -> bool:
+    return coming.variant.choices != variant.choices or (
+        is_stale(context, variant, coming.variant, coming.settings)
+    )
+
+
+def _coming(context: Context, before: Variant, after: Variant, keep_provider: bool) -> _Coming:
+    """`after` with what its provider's file says now, or with what it said at the last change."""
+    provider = context.providers.get(after.choices.provider)
+    denied_before = _denied(context, before)
+    if keep_provider:
+        kept = replace(provider, deny=denied_before)
+        return _Coming(after, settings_for(context, after, kept), ())
+    moved = migrated(provider, after.choices)
+    for sentence in moved.gone:
+        context.say(f"{after.name}: {sentence}; choose another with `ccm create --force`.")
+    after = resolve(context, replace(after, choices=moved.choices), provider)
+    told = (
+        *moved.notices,
+        *changes(before.environment, after.environment),
+        *denied(denied_before, provider.deny),
+    )
+    return _Coming(after, settings_for(context, after, provider), told)
+
+
+def _denied(context: Context, variant: Variant) -> tuple[str, ...]:
+    """The tools the current generation pins as denied; none when it can't be read."""
+    path = context.home.current(variant.name) / "settings.json"
+    try:
+        return tuple(json.loads(fs.read_file(path))["permissions"]["deny"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ()
 
 
 def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
@@ -89,7 +145,9 @@ def unpin(context: Context, name: str) -> Variant:
     return _change_rule(context, name, LATEST)
 
 
-def _move(context: Context, seen: Variant, spec: Spec, release: Release) -> Outcome:
+def _move(
+    context: Context, seen: Variant, spec: Spec, release: Release, keep_provider: bool = False
+) -> Outcome:
     """`seen` is the variant for which `spec` was resolved; what another ccm did since counts."""
     name = seen.name
     context.installed(release)  # the long part, without holding the variant
@@ -98,14 +156,12 @@ def _move(context: Context, seen: Variant, spec: Spec, release: Release) -> Outc
         changed = (before.spec, before.version) != (seen.spec, seen.version)
         if changed and spec in (seen.spec, before.spec):
             return Current(name, before.version)
-        provider = context.providers.get(before.choices.provider)
         after = replace(before, spec=spec, version=release.version, updated=now())
-        after = resolve(context, after, provider)
-        settings = settings_for(context, after, provider)
+        coming = _coming(context, before, after, keep_provider)
         key = context.variants.stored_key(name)
         with context.held(release) as directory:
-            publish(context, Next(after, settings, directory, key))
-    return _outcome(before, release.version)
+            publish(context, Next(coming.variant, coming.settings, directory, key))
+    return _outcome(before, release.version, coming.changes)
 
 
 def _change_rule(context: Context, name: str, spec: Spec | None) -> Variant:
@@ -128,7 +184,13 @@ def republish(context: Context, variant: Variant) -> None:
     publish(context, Next(variant, settings, native, context.variants.stored_key(variant.name)))
 
 
-def _outcome(before: Variant, after: Version, dry_run: bool = False) -> Outcome:
+def _outcome(
+    before: Variant, after: Version, changes: tuple[str, ...], dry_run: bool = False
+) -> Outcome:
     if before.version == after:
-        return Current(before.name, after)
-    return Updated(before.name, before.version, after, dry_run)
+        return (
+            Refreshed(before.name, after, dry_run, changes)
+            if changes
+            else (Current(before.name, after))
+        )
+    return Updated(before.name, before.version, after, dry_run, changes)

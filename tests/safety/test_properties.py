@@ -44,11 +44,13 @@ from ccmirror_py import (
     secret,
     signature,
     store,
+    toml_table,
     transport,
     variant,
     variants,
     version,
 )
+from ccmirror_py.address import check_base_url
 from ccmirror_py.cli import render
 from ccmirror_py.environment import KEYLESS_TOKEN
 from ccmirror_py.errors import CcmError, DamagedError, UsageError, VerificationError
@@ -169,8 +171,7 @@ def a_provider_file_says_what_was_written(
         '[auth]\nstyle = "bearer"\nkey = "optional"',
         "[models]",
         *(f"{tier} = {_toml(model)}" for tier, model in models.items()),
-        "[context.windows]",
-        *(f"{_toml(model)} = {tokens}" for model, tokens in windows.items()),
+        *(f"[model.{_toml(id_)}]\ncontext = {tokens}" for id_, tokens in windows.items()),
         "[environment]",
         f"X_NOTE = {_toml(texts['value'])}",
         "[facts]\nchecked = 2026-11-22\nlive = false",
@@ -179,7 +180,7 @@ def a_provider_file_says_what_was_written(
     assert (read.id, read.name, read.description) == (id_, texts["name"], texts["description"])
     assert read.base_url == url.rstrip("/")
     assert read.models == models
-    assert read.windows == windows
+    assert {id_: model.context for id_, model in read.catalog.items()} == windows
     assert read.environment == {"X_NOTE": texts["value"]}
 
 
@@ -273,11 +274,11 @@ def npmrc_is_read_as_written(values: dict[str, str], odd: str, key: str) -> None
 def an_address_is_plain_and_shown_without_secrets(text: str, user: str, word: str) -> None:
     for url in (text, f"https://{text}", f"https://x.example/{text}"):
         try:
-            good = provider.check_base_url(url)
+            good = check_base_url(url)
         except ValueError as error:
             told(error)
             continue
-        assert provider.check_base_url(good) == good
+        assert check_base_url(good) == good
         assert good.isprintable()
         assert not set(good) & set(" ?#")
         assert "@" not in transport.host(good)
@@ -923,7 +924,7 @@ SEEDS = {
     ),
     "a range with everything in it": Seed(version.Range, "__contains__", always(True), "rules"),
     "an address with its last slash": Seed(provider, "check_base_url", str, "provider files"),
-    "control characters in a provider": Seed(provider, "check_text", str, "odd provider files"),
+    "control characters in a provider": Seed(toml_table, "check_text", str, "odd provider files"),
     "a record without what is inherited": Seed(
         variant, "to_json", lambda made: {**TO_JSON(made), "inherit": []}, "records"
     ),
