@@ -98,6 +98,7 @@ def make_sandbox(home: Path, extra: Mapping[str, str]) -> Sandbox:
     home.mkdir(parents=True, exist_ok=True)
     path = f"{home}/.local/bin:{CCM.parent}:/usr/local/bin:/usr/bin:/bin"
     environ = {"HOME": str(home), "PATH": path, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    environ["SHELL"] = "/bin/bash"  # else Claude Code takes zsh where there is one
     return Sandbox(home, environ | dict(extra))
 
 

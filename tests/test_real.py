@@ -266,13 +266,19 @@ def test_a_variant_lives_from_create_to_remove_and_leaves_nothing(
     assert answer(real, "demo", "hi", cwd=project) == "echo from m-main: hi"
 
     real.must("remove", "demo", "--yes")
+    real.must("trash", "restore", "demo")
+    assert answer(real, "demo", "hi", cwd=project) == "echo from m-main: hi"
+    real.must("remove", "demo", "--purge", "--yes")
     assert sorted(os.listdir(real.ccm_home)) == [
         ".cache",
         ".journal",
         ".locks",
+        ".numbers",
         ".staging",
         ".store",
+        ".trash",
     ]
+    assert os.listdir(real.ccm_home / ".trash") == []
     assert contents(real.ccm_home / ".journal") == contents(real.ccm_home / ".staging") == {}
     assert contents(real.bin_dir) == {}
     real.must("prune")
