@@ -7,6 +7,7 @@ from ccmirror_py.cli import (
     commands_change,
     commands_check,
     commands_look,
+    commands_probe,
     commands_trash,
     commands_versions,
 )
@@ -68,6 +69,7 @@ app.command("which")(commands_look.which)
 app.command("versions")(commands_look.versions)
 app.add_typer(providers, name="providers")
 app.command("doctor")(commands_check.doctor)
+app.command("probe")(commands_probe.probe)
 app.command("audit")(commands_check.audit)
 app.command("verify")(commands_check.verify)
 app.command("prune")(commands_change.prune)

@@ -1,7 +1,8 @@
 """A throw-away twin of a variant, to be started and looked at.
 
-The twin has the same program, launcher, arguments and pinned settings; only its config directory,
-its endpoint (ccm's echo server on this machine) and its key (an invented one) are its own.
+The twin has the same program, launcher, arguments and pinned settings; its config directory is its
+own. So are its endpoint (ccm's echo server on this machine) and its key (an invented one), unless
+it is to talk to the variant's endpoint.
 """
 
 import json
@@ -81,9 +82,15 @@ class Twin:
 
 @contextmanager
 def twin(
-    context: Context, variant: Variant, url: str, changed: Changed = lambda settings, _: settings
+    context: Context,
+    variant: Variant,
+    url: str | None,
+    changed: Changed = lambda settings, _: settings,
 ) -> Iterator[Twin]:
-    """`changed` may change the pinned settings, given the directory. Nothing is left behind."""
+    """`changed` may change the pinned settings, given the directory. Nothing is left behind.
+
+    Without `url` it talks to the variant's endpoint, and gets the key as the variant does.
+    """
     name = variant.name
     with context.home.lock(name, context.say):
         directory = context.home.stage(name)
@@ -93,12 +100,14 @@ def twin(
             fs.remove_tree(directory)
 
 
-def _made(context: Context, variant: Variant, directory: Path, url: str, changed: Changed) -> Twin:
+def _made(
+    context: Context, variant: Variant, directory: Path, url: str | None, changed: Changed
+) -> Twin:
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
     own = {
         "CLAUDE_CONFIG_DIR": str(directory / "config"),
         "ANTHROPIC_CONFIG_DIR": str(directory / "config" / "anthropic"),
-        "ANTHROPIC_BASE_URL": url,
+        **({"ANTHROPIC_BASE_URL": url} if url else {}),
     }
     key = f"ccm-twin-{secrets.token_hex(12)}"
     settings = changed(json.loads(fs.read_file(generation / "settings.json")), directory)
@@ -111,10 +120,14 @@ def _made(context: Context, variant: Variant, directory: Path, url: str, changed
         settings=str(directory / "settings.json"),
         network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
-        key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
-        credential=FromFile(),
-        credential_file=str(directory / "credential"),
     )
+    if url:
+        launch = replace(
+            launch,
+            key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
+            credential=FromFile(),
+            credential_file=str(directory / "credential"),
+        )
     fs.make_directory(directory / "config")
     seeded = json.dumps(seeded_claude_json({}, variant)).encode()
     fs.write_file(directory / "config" / ".claude.json", seeded, 0o600)
