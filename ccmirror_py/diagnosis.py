@@ -265,6 +265,22 @@ RULES = (
     # --- somebody behind the endpoint ---
     Rule(
         "reach",
+        "loading model",
+        "the server still loads the model",
+        "wait a moment, then probe again",
+        "llama.cpp tools/server README: 503 while loading",
+        (503,),
+    ),
+    Rule(
+        "reach",
+        "overloaded|temporarily unavailable|no healthy upstream",
+        "the endpoint has too much to do right now",
+        "wait a moment, then probe again",
+        "Anthropic's API: 529 overloaded_error",
+        (429, 500, 503, 529),
+    ),
+    Rule(
+        "reach",
         "fetch failed|ECONNREFUSED|upstream connect error|connection error|bad gateway",
         "the endpoint answers, but can't reach the model behind it",
         "look at its upstream address and at its log",

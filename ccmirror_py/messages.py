@@ -134,15 +134,16 @@ def asked(manner: Manner, wish: Wish) -> Ask:
     """POST /v1/messages in this manner. A model's `[1m]` is Claude Code's own mark: it never sends
     it, but asks for the long context with a beta."""
     cache: Json = {"cache_control": {"type": "ephemeral"}} if manner.has("cache_control") else {}
-    betas = manner.betas if manner.has("betas") else ()
-    if wish.model.endswith("[1m]") and betas:
-        betas = (betas[0], "context-1m-2025-08-07", *betas[1:])
+    betas = _betas(manner, wish.model)
     body: Json = {
         "model": wish.model.removesuffix("[1m]"),
         "messages": [*_marked(wish.turns, cache)],
         "system": [{"type": "text", "text": "You are a Claude agent.", **cache}],
         "max_tokens": wish.most,
+        **_extras(manner),
     }
+    if "budget_tokens" in body.get("thinking", {}):
+        body["max_tokens"] += body["thinking"]["budget_tokens"]
     if manner.has("system message"):
         note = "# Environment\nA throw-away project; answer as briefly as you can."
         body["messages"].insert(1, {"role": "system", "content": note})
@@ -150,23 +151,34 @@ def asked(manner: Manner, wish: Wish) -> Ask:
         body["tools"] = list(wish.tools)
         if wish.tool_choice:
             body["tool_choice"] = wish.tool_choice
-    if manner.has("metadata"):
-        body["metadata"] = {"user_id": json.dumps({"device_id": "0" * 64, "session_id": "probe"})}
-    if manner.thinking and manner.has("thinking"):
-        body["thinking"] = manner.thinking
-        if "budget_tokens" in manner.thinking:
-            body["max_tokens"] = wish.most + LEAST_THINKING
-    if manner.effort and manner.has("effort"):
-        body["output_config"] = {"effort": manner.effort}
     if wish.stream:
         body["stream"] = True
     return Ask("POST", "/v1/messages?beta=true", _headers(manner, betas), body)
 
 
+def _extras(manner: Manner) -> Json:
+    user = json.dumps({"device_id": "0" * 64, "account_uuid": "", "session_id": "probe"})
+    return {
+        **({"metadata": {"user_id": user}} if manner.has("metadata") else {}),
+        **({"thinking": manner.thinking} if manner.has("thinking") else {}),
+        **({"output_config": {"effort": manner.effort}} if manner.has("effort") else {}),
+    }
+
+
+def _betas(manner: Manner, model: str) -> tuple[str, ...]:
+    if not manner.has("betas"):
+        return ()
+    first, *rest = manner.betas
+    long = ["context-1m-2025-08-07"] if model.endswith("[1m]") else []
+    has_effort = manner.has("effort")
+    rest = [beta for beta in rest if has_effort or not beta.startswith("effort-")]
+    return (first, *long, *rest)
+
+
 def bare(manner: Manner, model: str) -> Ask:
     """The least that is a request at all, for telling what is refused from who is refused."""
     plain = manner.without(*FEATURES)
-    return asked(plain, Wish(model, [said("Say ok.")], most=16))
+    return asked(plain, Wish(model, [said("Say ok.")], most=16, stream=False))
 
 
 def counted(manner: Manner, model: str) -> Ask:

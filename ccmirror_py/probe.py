@@ -5,7 +5,7 @@ Pure: answers come in as values, so every judgement can be made from a recording
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ STEPS = (
 )
 """In the order they are shown; docs/probe.md says what each means."""
 ALWAYS = STEPS[: STEPS.index("parallel")]
+COSTLY = ("parallel", "forced", "unthinking", "websearch", "images")
 
 LEAST_WINDOW = 25_000
 """Tokens that Claude Code's own prompt and tools take, before anything is said."""
@@ -53,6 +54,7 @@ class Target:
     tiers: Mapping[str, str]
     window: int | None
     manner: Manner
+    environment: Mapping[str, str] = field(default_factory=dict)
     denies_search: bool = False
 
     @property
@@ -74,14 +76,21 @@ class Target:
 
 
 def by_rule(rule: Rule, heard: Heard, target: Target) -> Row:
-    fix = rule.fix.replace("NAME", target.name)
-    if rule.env:
-        names = ", ".join(f"{name}={value}" for name, value in rule.env.items())
-        fix = f"{names} mends it: ccm probe {target.name} --apply" + (f"; or {fix}" if fix else "")
     said = f" ({heard.quote})" if heard.quote else ""
-    return Row(
-        rule.step, "failed" if rule.stops else "limited", f"{rule.cause}{said}", fix, rule.env
-    )
+    row = Row(rule.step, "failed" if rule.stops else "limited", rule.cause + said)
+    return mended(row, rule.env, rule.fix, target)
+
+
+def mended(row: Row, env: Mapping[str, str], other: str, target: Target) -> Row:
+    """With variables that mend it, unless the variant has them already, and another way out."""
+    env = {name: value for name, value in env.items() if target.environment.get(name) != value}
+    names = ", ".join(f"{name}={value}" for name, value in env.items())
+    ways = [f"{names} mends it: ccm probe {target.name} --apply"] if env else []
+    ways += [other.replace("NAME", target.name)] if other else []
+    return replace(row, env=env, fix="; or ".join(ways) or ASK)
+
+
+ASK = "ask the operator of the endpoint"
 
 
 def refused(step: str, heard: Heard, target: Target, what: str) -> Row:
@@ -91,9 +100,7 @@ def refused(step: str, heard: Heard, target: Target, what: str) -> Row:
         return by_rule(rule, heard, target)
     if heard.fault:
         return Row(step, "failed", f"{what}: {unheard(heard)}", SLOW.replace("NAME", target.name))
-    return Row(
-        step, "failed", f"{what}: {heard.status} {heard.quote}", "ask the operator of the endpoint"
-    )
+    return Row(step, "failed", f"{what}: {heard.status} {heard.quote}", ASK)
 
 
 SLOW = "if the server is only slow: ccm probe NAME --deep waits two minutes"
@@ -176,12 +183,14 @@ def count_row(heard: Heard) -> Row:
 
 def in_order(rows: Sequence[Row], deep: bool) -> Iterator[Row]:
     """Each step's rows; a step that was not come to is said to be."""
-    seen = {row.step for row in rows}
+    known_steps = {row.step for row in rows if row.result != "skipped"}
+    came_far = "tools" in known_steps
     for step in STEPS:
-        yield from (row for row in rows if row.step == step)
-        if step not in seen and (step in ALWAYS and step != "server"):
-            yield Row(step, "skipped", "not reached")
-        elif step in ("parallel", "forced", "images") and step not in seen and not deep:
+        own = [row for row in rows if row.step == step]
+        yield from (row for row in own if row.result != "skipped" or step not in known_steps)
+        if not own and step in ALWAYS and step != "server":
+            yield Row(step, "skipped", "not come to")
+        elif not own and step in COSTLY and came_far and not deep:
             yield Row(step, "skipped", "only with --deep")
 
 

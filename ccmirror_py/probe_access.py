@@ -180,13 +180,12 @@ def model_row(
         return Row("models", "ok", f"{id_} ({tiers})" + (f" as {message.model}" if other else ""))
     rule = known(heard)
     if rule is not None and rule.step == "models":
+        what = f"there is no {id_} ({tiers})" if not rule.fix else f"{id_} ({tiers}): {rule.cause}"
         near = get_close_matches(id_, listed, n=3, cutoff=0.5) or list(listed[:5])
-        fix = rule.fix or "choose one it has" + (f": {', '.join(near)}" if near else "")
+        has = f"choose one it has: {', '.join(near)}" if near else "choose one it has"
         option = "--model" if len(set(target.tiers.values())) == 1 else "--model-TIER"
-        return Row(
-            "models", "failed", f"there is no {id_} ({tiers}): {heard.quote}",
-            f"{fix}; {target.remade(f'{option} MODEL')}",
-        )  # fmt: skip
+        fix = f"{rule.fix or has}; {target.remade(f'{option} MODEL')}"
+        return Row("models", "failed", f"{what}: {heard.quote}", fix)
     return refused("models", heard, target, f"{id_} ({tiers}) does not answer")
 
 

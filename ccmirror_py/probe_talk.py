@@ -7,7 +7,7 @@ from dataclasses import replace
 from ccmirror_py.diagnosis import known
 from ccmirror_py.heard import Heard
 from ccmirror_py.messages import Feature, Manner
-from ccmirror_py.probe import Row, Target, by_rule, refused
+from ccmirror_py.probe import Row, Target, by_rule, mended, refused
 from ccmirror_py.streams import Message
 
 # --- stream ---
@@ -139,40 +139,52 @@ def tools_row(problem: str, target: Target) -> Row:
 
 # --- the rest of a request ---
 
-FEATURE_STEPS: Mapping[Feature, tuple[str, str, Mapping[str, str]]] = {
-    "tools": ("tools", "a request with tools is refused", {}),
-    "thinking": ("thinking", "a request that asks for thinking is refused",
-                 {"CLAUDE_CODE_DISABLE_THINKING": "1"}),
-    "effort": ("fields", "a request with an effort is refused",
-               {"CLAUDE_CODE_EFFORT_LEVEL": "unset"}),
-    "system message": ("system", "a system message among the others is refused",
-                       {"CLAUDE_CODE_MODEL_CAPABILITIES": "-mid_conv_system"}),
-    "cache_control": ("fields", "cache_control is refused", {"DISABLE_PROMPT_CACHING": "1"}),
-    "metadata": ("fields", "the field metadata is refused", {}),
-    "betas": ("fields", "the header anthropic-beta is refused",
-              {"DISABLE_INTERLEAVED_THINKING": "1", "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1"}),
-}  # fmt: skip
+FEATURE_STEPS: Mapping[Feature, tuple[str, str, Mapping[str, str], str]] = {
+    "tools": (
+        *("tools", "a request with tools is refused", {}),
+        "choose a model with tools, or update the server",
+    ),
+    "thinking": (
+        *("thinking", "a request that asks for thinking is refused"),
+        *({"CLAUDE_CODE_DISABLE_THINKING": "1"}, ""),
+    ),
+    "effort": (
+        *("fields", "a request with an effort is refused"),
+        *({"CLAUDE_CODE_EFFORT_LEVEL": "unset"}, ""),
+    ),
+    "system message": (
+        *("system", "a system message among the others is refused"),
+        *({"CLAUDE_CODE_MODEL_CAPABILITIES": "-mid_conv_system"}, ""),
+    ),
+    "cache_control": (
+        *("fields", "cache_control is refused", {"DISABLE_PROMPT_CACHING": "1"}, ""),
+    ),
+    "metadata": (
+        *("fields", "the field metadata is refused", {}),
+        "ask the operator to ignore it, or put a router between",
+    ),
+    "betas": (
+        *("fields", "the header anthropic-beta is refused"),
+        {"CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1"},
+        "ask the operator to let unknown betas pass; Claude Code always sends some",
+    ),
+}
+"""The step, what is refused, the variables that leave it out (measured), another way out."""
 
 
 def feature_row(feature: Feature, heard: Heard, target: Target) -> Row:
     """A refusal that is none without this feature. `heard` is the refusal."""
-    step, what, env = FEATURE_STEPS[feature]
+    step, what, env, other = FEATURE_STEPS[feature]
     rule = known(heard)
-    if rule is not None and rule.step == step and not is_recovered(heard):
-        return by_rule(rule, heard, target)
-    cure = ", ".join(f"{name}={value}" for name, value in env.items())
-    fix = (
-        f"{cure} mends it: ccm probe {target.name} --apply"
-        if cure
-        else "ask the operator to ignore it"
-    )
-    if feature == "tools":
-        fix = "choose a model with tools, or update the server"
-    row = Row(step, "failed", f"{what}: {heard.status} {heard.quote}", fix, env)
+    row = mended(Row(step, "failed", f"{what}: {heard.status} {heard.quote}"), env, other, target)
     if feature == "system message" and is_recovered(heard):
         detail = f"{what}, and Claude Code then leaves it out by itself ({heard.quote})"
         return replace(row, result="limited", detail=detail)
-    return row
+    if rule is None or (rule.step != step and (feature, rule.step) != ("betas", "1m")):
+        return row
+    if rule.step == step and rule.env and not set(rule.env) & set(env):
+        return row  # its words are of another field, which is quoted beside
+    return by_rule(rule, heard, target)
 
 
 def is_recovered(heard: Heard) -> bool:

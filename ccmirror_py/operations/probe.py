@@ -101,6 +101,7 @@ def target_of(context: Context, variant: Variant, provider: Provider) -> Target:
         tiers=tiers_of(environment) or OWN_MODELS,
         window=int(window) if window.isdigit() else None,
         manner=manner_of(environment, variant.version),
+        environment=environment,
         denies_search="WebSearch" in provider.deny,
     )
 
