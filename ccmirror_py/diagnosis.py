@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 
 from ccmirror_py.heard import Heard
 
-KEEP_NO_THINKING = {"CLAUDE_CODE_DISABLE_THINKING": "1"}
-NO_SYSTEM_MESSAGES = {"CLAUDE_CODE_MODEL_CAPABILITIES": "-mid_conv_system"}
+NO_THINKING = {"CLAUDE_CODE_DISABLE_THINKING": "1"}
+CAPABILITIES = "CLAUDE_CODE_MODEL_CAPABILITIES"
+NO_SYSTEM_MESSAGES = {CAPABILITIES: "-mid_conv_system"}
+NO_EFFORT = {CAPABILITIES: "-effort"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ RULES = (
         "it back",
         "use the vendor's own Anthropic endpoint instead of the converter in between",
         "9router issue 2397, new-api issue 4806, DeepSeek's docs",
-        env=KEEP_NO_THINKING,
+        env=NO_THINKING,
     ),
     Rule(
         "thinking",
@@ -135,7 +137,7 @@ RULES = (
         "it refuses its own thinking when it is passed back",
         "",
         "claude-code issue 21726",
-        env=KEEP_NO_THINKING,
+        env=NO_THINKING,
     ),
     Rule(
         "thinking",
@@ -143,7 +145,7 @@ RULES = (
         "thinking that is switched off can't go together with an effort, as subagents send it",
         "",
         "claude-code-hub issue 1257, claude-code issue 65863",
-        env={"CLAUDE_CODE_EFFORT_LEVEL": "unset"},
+        env=NO_EFFORT,
     ),
     Rule(
         "thinking",
@@ -241,7 +243,7 @@ RULES = (
         "",
         "clove issue 40",
         (400, 422),
-        env={"CLAUDE_CODE_EFFORT_LEVEL": "unset"},
+        env=NO_EFFORT,
     ),
     Rule(
         "fields",

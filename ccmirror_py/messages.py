@@ -23,8 +23,10 @@ FEATURES: tuple[Feature, ...] = (
 ADAPTIVE = Version(2, 1, 112)
 SYSTEM_MESSAGES = Version(2, 1, 200)
 NO_BETA_FOR_THEM = Version(2, 1, 330)
+CAPABILITIES = Version(2, 1, 290)
 """The first of the versions that were run to ask for adaptive thinking and an effort, to put
-messages of the role system among the others, and to do that without announcing it."""
+messages of the role system among the others, to do that without announcing it, and to be told which
+of these to leave out."""
 
 LEAST_THINKING = 1024
 ANSWER_TOKENS = 2048
@@ -74,22 +76,25 @@ class Manner:
 
 def manner_of(environment: Mapping[str, str], version: Version) -> Manner:
     """What these variables make of a request (the effect of each was measured)."""
-    capabilities = environment.get("CLAUDE_CODE_MODEL_CAPABILITIES", "")
+    told = version >= CAPABILITIES
+    capabilities = environment.get("CLAUDE_CODE_MODEL_CAPABILITIES", "") if told else ""
     thinks = not (
         environment.get("CLAUDE_CODE_DISABLE_THINKING")
         or environment.get("MAX_THINKING_TOKENS") == "0"
     )
     adaptive = version >= ADAPTIVE and "-adaptive_thinking" not in capabilities
     effort = environment.get("CLAUDE_CODE_EFFORT_LEVEL", "high")
-    has_effort = version >= ADAPTIVE and effort not in ("unset", "auto", "")
-    has_effort &= "-effort" not in capabilities
+    if effort in ("unset", "auto", "") and SYSTEM_MESSAGES <= version < CAPABILITIES:
+        effort = "high"  # 2.1.200 takes no notice; 2.1.113 and 2.1.330 do
+    can_effort = version >= ADAPTIVE and "-effort" not in capabilities
+    has_effort = can_effort and effort not in ("unset", "auto", "")
     betas = ["claude-code-20250219"]
     if not environment.get("DISABLE_INTERLEAVED_THINKING"):
         betas.append("interleaved-thinking-2025-05-14")
     system_message = version >= SYSTEM_MESSAGES and "-mid_conv_system" not in capabilities
     if system_message and version < NO_BETA_FOR_THEM:
         betas.append("mid-conversation-system-2026-04-07")
-    if has_effort:
+    if can_effort:
         betas.append("effort-2025-11-24")
     enabled: Json = {"type": "enabled", "budget_tokens": LEAST_THINKING}
     return Manner(
@@ -170,8 +175,8 @@ def _betas(manner: Manner, model: str) -> tuple[str, ...]:
         return ()
     first, *rest = manner.betas
     long = ["context-1m-2025-08-07"] if model.endswith("[1m]") else []
-    has_effort = manner.has("effort")
-    rest = [beta for beta in rest if has_effort or not beta.startswith("effort-")]
+    if "effort" in manner.left_out:
+        rest = [beta for beta in rest if not beta.startswith("effort-")]
     return (first, *long, *rest)
 
 

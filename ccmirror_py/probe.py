@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from ccmirror_py.diagnosis import Rule, known
+from ccmirror_py.diagnosis import CAPABILITIES, Rule, known
 from ccmirror_py.environment import is_loopback
 from ccmirror_py.heard import Heard
+from ccmirror_py.messages import CAPABILITIES as FIRST_TOLD
 from ccmirror_py.messages import Json, Manner
 from ccmirror_py.provider import AuthStyle
 
@@ -83,10 +84,15 @@ def by_rule(rule: Rule, heard: Heard, target: Target) -> Row:
 
 def mended(row: Row, env: Mapping[str, str], other: str, target: Target) -> Row:
     """With variables that mend it, unless the variant has them already, and another way out."""
-    env = {name: value for name, value in env.items() if target.environment.get(name) != value}
-    names = ", ".join(f"{name}={value}" for name, value in env.items())
-    ways = [f"{names} mends it: ccm probe {target.name} --apply"] if env else []
-    ways += [other.replace("NAME", target.name)] if other else []
+    own = target.environment
+    env = {n: value for n, value in env.items() if value not in own.get(n, "").split(",")}
+    ways = [other.replace("NAME", target.name)] if other else []
+    if CAPABILITIES in env and target.manner.version < FIRST_TOLD:
+        env = {}
+        ways = [f"ccm update {target.name}: only Claude Code {FIRST_TOLD} can leave it out", *ways]
+    elif env:
+        names = ", ".join(f"{name}={value}" for name, value in env.items())
+        ways = [f"{names} mends it: ccm probe {target.name} --apply", *ways]
     return replace(row, env=env, fix="; or ".join(ways) or ASK)
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from ccmirror_py.diagnosis import known
+from ccmirror_py.diagnosis import NO_EFFORT, NO_SYSTEM_MESSAGES, NO_THINKING, known
 from ccmirror_py.heard import Heard
 from ccmirror_py.messages import Feature, Manner
 from ccmirror_py.probe import Row, Target, by_rule, mended, refused
@@ -146,15 +146,15 @@ FEATURE_STEPS: Mapping[Feature, tuple[str, str, Mapping[str, str], str]] = {
     ),
     "thinking": (
         *("thinking", "a request that asks for thinking is refused"),
-        *({"CLAUDE_CODE_DISABLE_THINKING": "1"}, ""),
+        *(NO_THINKING, ""),
     ),
     "effort": (
         *("fields", "a request with an effort is refused"),
-        *({"CLAUDE_CODE_EFFORT_LEVEL": "unset"}, ""),
+        *(NO_EFFORT, ""),
     ),
     "system message": (
         *("system", "a system message among the others is refused"),
-        *({"CLAUDE_CODE_MODEL_CAPABILITIES": "-mid_conv_system"}, ""),
+        *(NO_SYSTEM_MESSAGES, ""),
     ),
     "cache_control": (
         *("fields", "cache_control is refused", {"DISABLE_PROMPT_CACHING": "1"}, ""),

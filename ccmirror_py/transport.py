@@ -155,13 +155,14 @@ class Line:
     def __init__(self, network: Network, seconds: float) -> None:
         self._network = network
         self._end = time.monotonic() + seconds
+        self._adapter = _TrustingAdapter(network.ca_files)  # 30 ms: once for all requests
 
     def send(self, ask: Ask, patience: float) -> Heard:
         """What is answered (`ask.path` is a whole address), up to the end of a stream of messages,
         a fault, the deadline, or as many seconds as this one request is worth."""
         begun = time.monotonic()
         end = min(self._end, begun + patience)
-        call = _Call(self._network, end)
+        call = _Call(self._network, self._adapter, end)
         thread = threading.Thread(target=call.run, args=(ask,), daemon=True)
         thread.start()
         thread.join(max(0.0, end - begun))
@@ -174,8 +175,9 @@ class Line:
 class _Call:
     """One request of a Line. `heard` is the result; until then `so_far` is what there is."""
 
-    def __init__(self, network: Network, end: float) -> None:
+    def __init__(self, network: Network, adapter: HTTPAdapter, end: float) -> None:
         self._network = network
+        self._adapter = adapter
         self._end = end
         self._chunks: list[bytes] = []
         self._head = Heard()
@@ -184,21 +186,22 @@ class _Call:
 
     def run(self, ask: Ask) -> None:
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # else a .netrc would answer for us
-                session.mount("https://", _TrustingAdapter(self._network.ca_files))
-                response = session.request(
-                    ask.method,
-                    ask.path,
-                    headers=dict(ask.headers),
-                    json=ask.body,
-                    proxies=_proxy(ask.path, self._network.proxies, self._network.no_proxy),
-                    timeout=max(0.1, self._end - time.monotonic()),
-                    stream=True,
-                    allow_redirects=False,
-                )
-                with response:
-                    self._read(response)
+            session = requests.Session()
+            session.trust_env = False  # else a .netrc would answer for us
+            session.mount("https://", self._adapter)
+            session.mount("http://", self._adapter)
+            response = session.request(
+                ask.method,
+                ask.path,
+                headers=dict(ask.headers),
+                json=ask.body,
+                proxies=_proxy(ask.path, self._network.proxies, self._network.no_proxy),
+                timeout=max(0.1, self._end - time.monotonic()),
+                stream=True,
+                allow_redirects=False,
+            )
+            with response:
+                self._read(response)
             self.heard = self.so_far(None)
         except CcmError as error:
             self.error = error

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ccmirror_py.context import Context
+from ccmirror_py.diagnosis import CAPABILITIES
 from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.probe import Row
 from ccmirror_py.times import now
@@ -21,8 +22,13 @@ class Changes:
 def changes(context: Context, name: str, rows: Sequence[Row]) -> Changes:
     """What these rows ask for and the variant has not yet."""
     choices = context.variants.get(name).choices
-    wanted = {variable: value for row in rows for variable, value in row.env.items()}
-    env = {n: value for n, value in wanted.items() if choices.env.get(n) != value}
+    env: dict[str, str] = {}
+    for row in rows:
+        for variable, value in row.env.items():
+            before = env.get(variable, choices.env.get(variable, ""))
+            env[variable] = value
+            if variable == CAPABILITIES and before:
+                env[variable] = ",".join(dict.fromkeys((*before.split(","), value)))
     windows = [row.window for row in rows if row.window]
     return Changes(env, min(windows) if windows else None)
 

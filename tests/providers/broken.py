@@ -854,7 +854,11 @@ FIELDS = (
             lambda r: is_off(r) and has_effort(r),
             error(400, "thinking options type cannot be disabled when reasoning_effort is set"),
         ),
-        *("unthinking", "can't go together with an effort", "CLAUDE_CODE_EFFORT_LEVEL=unset"),
+        *(
+            "unthinking",
+            "can't go together with an effort",
+            "CLAUDE_CODE_MODEL_CAPABILITIES=-effort",
+        ),
         deep=True,
     ),
     Broken(
@@ -874,7 +878,7 @@ FIELDS = (
         "no effort",
         "clove issue 40",
         refuses(has_effort, error(400, "output_config: Extra inputs are not permitted")),
-        *("fields", "output_config (effort)", "CLAUDE_CODE_EFFORT_LEVEL=unset"),
+        *("fields", "output_config (effort)", "CLAUDE_CODE_MODEL_CAPABILITIES=-effort"),
     ),
     Broken(
         "no cache_control",
