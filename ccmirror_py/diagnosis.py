@@ -283,10 +283,18 @@ RULES = (
     ),
     Rule(
         "reach",
-        "fetch failed|ECONNREFUSED|upstream connect error|connection error|bad gateway",
+        "fetch failed|ECONNREFUSED|cannot connect to host|upstream connect error|connection error|"
+        "bad gateway",
         "the endpoint answers, but can't reach the model behind it",
         "look at its upstream address and at its log",
-        "claude-code-router 2.0.0, run 2026-11-22",
+        "claude-code-router 2.0.0 and LiteLLM 1.106.2, run 2026-11-22",
         (500, 502, 503),
+    ),
+    Rule(
+        "stream",
+        "the responses stream before any terminal event",
+        "LiteLLM asks the model behind it in the format of OpenAI's Responses, which it has not",
+        "in LiteLLM's config name the model hosted_vllm/MODEL, with its api_base",
+        "LiteLLM 1.106.2, run 2026-11-22",
     ),
 )

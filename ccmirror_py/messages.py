@@ -163,9 +163,11 @@ def asked(manner: Manner, wish: Wish) -> Ask:
 
 def _extras(manner: Manner) -> Json:
     user = json.dumps({"device_id": "0" * 64, "account_uuid": "", "session_id": "probe"})
+    warm = manner.version < SYSTEM_MESSAGES and manner.thinking is None
     return {
         **({"metadata": {"user_id": user}} if manner.has("metadata") else {}),
         **({"thinking": manner.thinking} if manner.has("thinking") else {}),
+        **({"temperature": 1} if warm else {}),
         **({"output_config": {"effort": manner.effort}} if manner.has("effort") else {}),
     }
 
