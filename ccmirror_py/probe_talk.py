@@ -26,6 +26,20 @@ STREAM_FAULTS: Mapping[str, str] = {
 PR 320 (no content), CLIProxyAPI issue 3720 (no block)."""
 
 
+HARMLESS = {"message_start without content", "no message_stop", "no stop_reason"}
+"""With these 2.1.330 and 2.1.200 went on as if nothing were (run 2026-11-22), if the connection
+ended."""
+
+
+def asks_again_whole(heard: Heard, message: Message) -> bool:
+    """Whether Claude Code then asks once more without a stream (2.1.330 and 2.1.200, run)."""
+    unread = {"not streamed", "no event names", "no message_start", "delta without a block"}
+    no_ends = {"block without an end", "no message_stop"} <= set(message.faults)
+    if heard.fault or message.error:
+        return False
+    return bool(unread & set(message.faults)) or no_ends
+
+
 def stream_row(heard: Heard, message: Message, target: Target) -> Row:
     fix = "update the server or the converter in between; Claude Code can't be told to accept it"
     if message.error:
@@ -37,7 +51,8 @@ def stream_row(heard: Heard, message: Message, target: Target) -> Row:
     elif heard.fault:
         faults.append(f"the connection breaks off ({heard.detail})")
     if faults:
-        return Row("stream", "failed", "; ".join(faults), fix)
+        harmless = set(message.faults) <= HARMLESS and not heard.fault
+        return Row("stream", "limited" if harmless else "failed", "; ".join(faults), fix)
     if not any(v for k, v in message.usage.items() if k.endswith("_tokens") and isinstance(v, int)):
         detail = (
             "complete, but no tokens are counted: Claude Code can't tell how full the context is"

@@ -288,6 +288,7 @@ class Call:
 
     def __init__(self, talk: Talk) -> None:
         self.talk = talk
+        self.streams = True
         self.words = [f"ccm-{secrets.token_hex(3)}" for _ in range(2)]
         self.outputs = [f"{word}-{secrets.token_hex(3)}" for word in self.words]
         self._turns: list[Json] = [said(CALL.format(word=self.words[0]))]
@@ -303,7 +304,9 @@ class Call:
         return self._say(self._turns, manner)
 
     def _say(self, turns: Sequence[Json], manner: Manner) -> tuple[Heard, Message]:
-        return self.talk.say(Wish(self.talk.target.main, turns, [BASH]), manner)
+        return self.talk.say(
+            Wish(self.talk.target.main, turns, [BASH], stream=self.streams), manner
+        )
 
     def problem(self, answers: Sequence[Message]) -> str:
         """What is wrong with the last of these answers; "" when nothing is."""
@@ -321,7 +324,14 @@ def _conversation(call: Call, manner: Manner, heard: Heard, message: Message) ->
     target = call.talk.target
     if "in words" in call.problem([message]) and manner.has("tools"):
         heard, message = call.first(manner)  # models have moods
-    answers, stream = [message], speech.stream_row(heard, message, target)
+    stream = speech.stream_row(heard, message, target)
+    if stream.result == "failed" and speech.asks_again_whole(heard, message):
+        call.streams = False
+        heard, message = call.first(manner)
+        if heard.status == 200 and message.content:
+            twice = f"{stream.detail}: Claude Code asks for each answer a second time, without"
+            stream = replace(stream, result="limited", detail=twice)
+    answers = [message]
     while stream.result != "failed" or not message.error:
         problem = call.problem(answers) if manner.has("tools") else ""
         if problem or len(answers) == 3 or not manner.has("tools"):

@@ -654,6 +654,7 @@ STREAMS = (
         "new-api issue 4697",
         changed_events(GOOD, without("content_block_stop", "message_delta", "message_stop")),
         *("stream", "a content block is never ended", "converter"),
+        result="limited",
     ),
     Broken(
         "a stall before the end",
@@ -667,12 +668,27 @@ STREAMS = (
         "cc-switch-cli PR 320",
         changed_events(GOOD, headless),
         *("stream", "message_start lacks `content: []`", "converter"),
+        result="limited",
     ),
     Broken(
         "pieces of a block that was not begun",
         "CLIProxyAPI issue 3720: Content block not found",
         changed_events(GOOD, without("content_block_start")),
         *("stream", "never begun", "converter"),
+        result="limited",
+    ),
+    Broken(
+        "a block without an end",
+        "Claude Code 2.1.330, run 2026-11-22: the tool call could not be parsed",
+        changed_events(GOOD, without("content_block_stop")),
+        *("stream", "a content block is never ended", "converter"),
+    ),
+    Broken(
+        "a message that comes whole",
+        "Claude Code 2.1.330, run 2026-11-22: each request is sent twice",
+        lambda r: GOOD(replace(r, body={**r.body, "stream": False})),
+        *("stream", "answers whole though a stream was asked for", "converter"),
+        result="limited",
     ),
     Broken(
         "an error in the midst",
@@ -685,12 +701,14 @@ STREAMS = (
         "Anthropic's docs of streaming: each event is named",
         unnamed,
         *("stream", "no `event:` line", "converter"),
+        result="limited",
     ),
     Broken(
         "a break in the midst",
         "claude-code issue 19143: the connection ends before the answer",
         lambda r: replace(GOOD(r), body=GOOD(r).body[:700]) if r.is_message else GOOD(r),
         *("stream", "without message_stop", "converter"),
+        result="limited",
     ),
     Broken(
         "no tokens are counted",
