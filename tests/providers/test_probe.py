@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -24,7 +24,6 @@ from tests.providers.server import Endpoint, Model, Reply, Request, as_json
 
 KEY = "sk-probe-4f1c9e07d2"
 NEWEST = Version(2, 1, 330)
-OTHERS_KEYS = "sk-probe-4f1"
 
 
 def target_at(url: str, environment: Mapping[str, str] | None = None, **own: Any) -> Target:
@@ -142,15 +141,13 @@ def test_headers_that_trickle_in_do_not_hold_it_up() -> None:
             with client:
                 for _ in range(100):
                     client.sendall(b"H")
-                    threading_event.wait(0.1)
+                    enough.wait(0.1)
 
-        from threading import Event
-
-        threading_event = Event()
+        enough = Event()
         Thread(target=trickle, daemon=True).start()
         url = f"http://127.0.0.1:{slow.getsockname()[1]}"
         row = told(probed(target_at(url), seconds=1.0), "reach")
-        threading_event.set()
+        enough.set()
     assert "did not answer within 1 s" in row.detail
 
 
