@@ -95,20 +95,20 @@ class Context:
 
     def _check_against_what_was(self, release: Release) -> None:
         """Before a download: what the registry says now, beside what was verified earlier."""
+        required = self.environ.get("CCM_REQUIRE_SIGNATURE", "0") not in ("", "0")
+        if release.signed_by is None and required:
+            raise VerificationError(
+                f"There is no signature of a known key for Claude Code {release.version}.",
+                "Use the public npm registry, or unset CCM_REQUIRE_SIGNATURE.",
+            )
         if self.store.has(release):
             return
         known = list(self.store.receipts())
-        if release.signed_by is None:
-            if self.environ.get("CCM_REQUIRE_SIGNATURE"):
-                raise VerificationError(
-                    f"The registry sends no signature for Claude Code {release.version}.",
-                    "Use the public npm registry, or unset CCM_REQUIRE_SIGNATURE.",
-                )
-            if any(receipt.signed_by for receipt in known):
-                self.say(
-                    "This registry sends no signatures, as another one did before: "
-                    "only the integrity it names itself is checked."
-                )
+        if release.signed_by is None and any(receipt.signed_by for receipt in known):
+            self.say(
+                "This registry sends no signatures, as another one did before: "
+                "only the integrity it names itself is checked."
+            )
         was = {r.integrity for r in known if (r.package, r.version) == release.key}
         if was and str(release.integrity) not in was:
             raise VerificationError(

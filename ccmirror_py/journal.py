@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,7 +18,7 @@ from ccmirror_py import fs
 from ccmirror_py.errors import CcmError
 from ccmirror_py.home import Home
 from ccmirror_py.variant import is_name
-from ccmirror_py.variants import Variants
+from ccmirror_py.variants import Variants, is_number
 
 Verb = Literal[
     "create", "create, keep config", "remove", "remove, keep config", "restore", "forget keys"
@@ -70,7 +71,16 @@ class Journal:
                 ) from None
             # a full disk must not keep anybody from making room; if this is killed, what is left
             # is a variant without its command, and the same command again ends it
-        self._finish_removal(name, keep_config, trashed)
+        try:
+            self._finish_removal(name, keep_config, trashed)
+        except OSError as error:
+            if self._variants.exists(name):
+                self._take_back(name)
+                raise
+            raise CcmError(
+                f"{name} is removed only in part: {error.filename}: {error.strerror}.",
+                "Mend that; the next ccm command that changes something ends it: ccm prune",
+            ) from None
 
     def restore(self, name: str, trashed: str) -> None:
         """Bring `name`, which nothing else has taken meanwhile, back from the trash."""
@@ -96,9 +106,9 @@ class Journal:
 
     def settle(self, name: str, say: Callable[[str], None]) -> None:
         """The same for one name, whose lock is held."""
+        self._make_last({name})
         try:
-            self._make_last({name})
-            self._finish(name)
+            self._finish(name, say)
             self._sweep(name)
         except (OSError, CcmError) as error:
             say(f"What a killed ccm left of {name} can't be cleared yet: {error}")
@@ -114,7 +124,13 @@ class Journal:
         for directory in dict.fromkeys(directories):
             fs.make_last(directory)
 
-    def _finish(self, name: str) -> None:
+    def _take_back(self, name: str) -> None:
+        """A removal that did not get as far as `current`: the variant is whole."""
+        with suppress(OSError, CcmError):
+            self._variants.link(name)
+        self.finished(name)
+
+    def _finish(self, name: str, say: Callable[[str], None]) -> None:
         try:
             announced = json.loads(fs.read_file(self._home.journal / name))
             verb, trashed = str(announced["verb"]), str(announced["trashed"])
@@ -123,8 +139,11 @@ class Journal:
         except (ValueError, KeyError, TypeError, RecursionError):
             verb, trashed = "", ""
         if verb not in get_args(Verb) or not _fits(name, verb, trashed):
-            # of all verbs the one that takes least away
-            verb, trashed = "create, keep config", ""
+            if self._variants.exists(name):
+                self._variants.link(name)
+            self.finished(name)
+            say(f"What was announced for {name} can't be read; nothing was taken away.")
+            return
         if verb == "forget keys":
             self._variants.forget_keys(name)
             self.finished(name)
@@ -133,6 +152,8 @@ class Journal:
         elif verb.startswith("create") and self._variants.exists(name):
             self._variants.link(name)
             self.finished(name)
+        elif verb.startswith("remove") and self._variants.exists(name):
+            self._take_back(name)
         else:
             self._finish_removal(name, verb.endswith("keep config"), trashed)
 
@@ -173,7 +194,7 @@ class Journal:
 
     def _sweep(self, name: str) -> None:
         for path in self._litter(name):
-            if path.name.isdigit():
+            if is_number(path.name):
                 fs.remove_tree(path)
             else:
                 fs.remove_file(path)

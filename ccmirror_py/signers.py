@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ccmirror_py import fs
-from ccmirror_py.errors import CcmError, VerificationError
+from ccmirror_py.errors import CcmError, UsageError, VerificationError
 from ccmirror_py.npmrc import PUBLIC_REGISTRY
 from ccmirror_py.signature import PUBLISHED_KEYS, RegistryKey, Signature, parse_keys, signer
 from ccmirror_py.times import now
@@ -63,8 +63,9 @@ class Signers:
 
     def _look_up(self, keyid: str, transport: Transport) -> None:
         try:
-            text = self._asked(transport)
-            found = parse_keys(json.loads(text))
+            found = self._of_file() or parse_keys(json.loads(self._asked(transport)))
+        except UsageError:
+            raise
         except (CcmError, TryAgainError, OSError, ValueError, RecursionError) as error:
             self._say(
                 f"The release is signed with a key ccm does not know ({keyid}), and "
@@ -81,10 +82,20 @@ class Signers:
             fs.ensure_directory(self._remembered.parent)
             fs.replace_file(self._remembered, json.dumps(document, indent=1).encode(), 0o600)
 
+    def _of_file(self) -> dict[str, RegistryKey]:
+        """Where the source is one. UsageError when it can't be read: somebody named it."""
+        if "://" in self._source:
+            return {}
+        try:
+            return parse_keys(json.loads(fs.read_file(Path(self._source))))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UsageError(
+                f"CCM_NPM_KEYS names {self._source}, which can't be read: {error}",
+                'It holds {"keys": [{"keyid": …, "key": …}]}, as npm lists them.',
+            ) from None
+
     def _asked(self, transport: Transport) -> str:
         """Once only: without an answer the release is treated as unsigned, not as refused."""
-        if "://" not in self._source:
-            return fs.read_file(Path(self._source)).decode()
         with transport.get(self._source, {"Accept": "application/json"}) as answer:
             text = bytearray()
             for chunk in answer.chunks():

@@ -151,6 +151,8 @@ class Store:
             receipt = self.receipt(key)
         except (NotFoundError, DamagedError) as error:
             return [error.sentence]
+        if not receipt.files:
+            return [f"{self.directory(key) / RECEIPT} lists no files"]
         return file_problems(self.directory(key), receipt.files)
 
     def remove(self, key: Key, is_unused: Callable[[], bool], say: Callable[[str], None]) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ccmirror_py import fs
 from ccmirror_py.errors import NotFoundError
 from ccmirror_py.home import Home
+from ccmirror_py.variant import is_name
 
 KEPT = timedelta(days=30)
 _TIME = "%Y%m%dT%H%M%S%fZ"
@@ -72,8 +73,11 @@ class Trash:
 
     def _entry(self, id_: str) -> Trashed | None:
         name, _, moment = id_.rpartition("~")
+        path = self._home.trash / id_
         try:
             removed = datetime.strptime(moment, _TIME).replace(tzinfo=UTC)
-        except ValueError:
+            entry = Trashed(id_, name, removed, path)
+            is_ours = is_name(name) and bool(entry.expires)
+        except (ValueError, OverflowError):  # a time after the last there is
             return None
-        return Trashed(id_, name, removed, self._home.trash / id_) if name else None
+        return entry if is_ours and path.is_dir() and not path.is_symlink() else None

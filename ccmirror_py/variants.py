@@ -7,6 +7,7 @@ link on PATH) is announced in the journal, which the next command that changes s
 
 import json
 import os
+import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ class Variants:
         except FileNotFoundError:
             return 0
         digits = target.removeprefix("generations/")
-        if not digits.isdigit():
+        if not is_number(digits):
             raise DamagedError(
                 self._home.current(name), f"points to {target}", f"Run: ccm doctor --fix {name}"
             )
@@ -123,6 +124,8 @@ class Variants:
             current = self.number(name)
         except (DamagedError, PermissionError):
             return []  # any of them may be needed to mend it
+        if not current:
+            return []  # without `current` nothing says whose they are
         return [self._home.generation(name, n) for n in self.all_numbers(name) if n > current]
 
     def earlier(self, name: str) -> list[int]:
@@ -153,9 +156,12 @@ class Variants:
                 "(its config and sessions stay).",
             )
         if directory.is_symlink() or (directory.exists() and not self._only_config(name)):
-            raise UsageError(
-                f"{directory} exists and was not made by ccm.", "Choose another name, or move it."
-            )
+            numbers = [] if directory.is_symlink() else self.all_numbers(name)
+            hint = "Move away what is in it, or choose another name."
+            if numbers:
+                link = f"ln -s generations/{numbers[0]} {self._home.current(name)}"
+                hint = f"If it was a variant: {link}, then: ccm doctor --fix {name}"
+            raise UsageError(f"{directory} exists and was not made by ccm.", hint)
         if self.has_launcher_conflict(name):
             raise UsageError(
                 f"{launcher} exists and was not made by ccm.",
@@ -255,16 +261,17 @@ class Variants:
 
     def _last_number(self, name: str) -> int:
         try:
-            return int(fs.read_file(self._home.last_number(name)))
-        except (OSError, ValueError):
+            text = fs.read_file(self._home.last_number(name)).decode(errors="replace")
+        except OSError:
             return 0
+        return int(text) if is_number(text) else 0
 
     def _numbers(self, name: str) -> list[int]:
         try:
             entries = os.listdir(self._home.generations(name))
         except FileNotFoundError:
             return []
-        return [int(entry) for entry in entries if entry.isdigit()]
+        return [int(entry) for entry in entries if is_number(entry)]
 
     def has_kept_config(self, name: str) -> bool:
         return not self.exists(name) and self._home.config(name).is_dir()
@@ -278,6 +285,11 @@ class Variants:
 def _is_gone(entry: Variant | Broken) -> bool:
     """Removed after it was listed."""
     return isinstance(entry, Broken) and isinstance(entry.error, NotFoundError)
+
+
+def is_number(text: str) -> bool:
+    """Of a generation; what else lies there is not ccm's."""
+    return re.fullmatch(r"[1-9][0-9]{0,8}", text) is not None
 
 
 def _json_reason(error: Exception) -> str:

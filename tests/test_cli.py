@@ -296,11 +296,13 @@ def test_update_pin_unpin_rollback_and_remove_tell_what_became_of_it(
         ("key show zai", "$ZAI_API_KEY\n"),
         (
             "remove zai --yes",
-            "zai is gone. Within 30 days it can come back: ccm trash restore zai\n",
+            "zai is gone.\n"
+            "  within 30 days it comes back, key included, with: ccm trash restore zai\n"
+            "  take it off the disk now: ccm trash empty zai\n",
         ),
         (
             "rm e --yes --keep-config --purge",
-            f"e is gone. Kept for a new e: {user.ccm_home / 'e'}\n",
+            f"e is gone.\n  kept for a new one: {user.ccm_home / 'e'}\n",
         ),
         ("prune", None),
         ("versions", ""),

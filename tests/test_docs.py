@@ -16,7 +16,7 @@ from tests.npm_registry import NpmRegistry
 DOCUMENTS = ("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md")
 COMMANDS = tuple(
     "create list show run update pin unpin rollback remove key env which versions providers models "
-    "doctor verify audit prune trash echo completion".split()
+    "doctor probe verify audit prune trash echo completion".split()
 )
 
 
@@ -39,8 +39,8 @@ def test_every_command_of_the_readme_runs_in_the_order_it_is_told(
         for name in ("GATEWAY", "ZAI_API", "DEEPSEEK_API", "OPENROUTER_API", "MINIMAX_API")
     }
     for line in shell_lines("README.md"):
-        if line.startswith(("scripts/", "ccm audit")):
-            continue  # scripts/check runs this test, the next one scripts/try; test_audit the real
+        if line.startswith(("scripts/", "ccm audit", "ccm probe")):
+            continue  # scripts/check runs this test, the next one scripts/try; tests of their own
         words = [word for word in shlex.split(line) if word != "--launch"]  # test_real has it
         done = sandbox.run(*words, env=keys)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"

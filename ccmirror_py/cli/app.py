@@ -7,6 +7,7 @@ from ccmirror_py.cli import (
     commands_change,
     commands_check,
     commands_look,
+    commands_probe,
     commands_providers,
     commands_trash,
     commands_versions,
@@ -71,6 +72,7 @@ app.command("versions")(commands_look.versions)
 app.add_typer(providers, name="providers")
 app.command("models")(commands_providers.models)
 app.command("doctor")(commands_check.doctor)
+app.command("probe")(commands_probe.probe)
 app.command("audit")(commands_check.audit)
 app.command("verify")(commands_check.verify)
 app.command("prune")(commands_change.prune)

@@ -225,9 +225,13 @@ def remove(
     for name in chosen:
         operation.remove(context, name, keep_config, force, purge)
         left = context.home.directory(name)
-        kept = f" Kept for a new {name}: {left}" if left.exists() else ""
-        back = "" if purge else f" Within 30 days it can come back: ccm trash restore {name}"
-        out(f"{name} is gone.{kept}{back}")
+        out(f"{name} is gone.")
+        if left.exists():
+            why = "kept for a new one" if keep_config else "not ccm's, so it stays"
+            out(f"  {why}: {left}")
+        if not purge:
+            out(f"  within 30 days it comes back, key included, with: ccm trash restore {name}")
+            out(f"  take it off the disk now: ccm trash empty {name}")
 
 
 def key_set(

@@ -59,7 +59,9 @@ def empty(
     if not entries:
         note("The trash is empty.")
         return
-    note("Gone for good:\n  " + "\n  ".join(f"{e.path} ({_content(context, e)})" for e in entries))
+    note(
+        "Deletes for good:\n  " + "\n  ".join(f"{e.path} ({_content(context, e)})" for e in entries)
+    )
     if not yes:
         if not params.is_interactive():
             raise UsageError("Nobody is there to agree.", "Add --yes.")

@@ -109,6 +109,21 @@ def network(environ: Mapping[str, str], config: "NpmConfig") -> "Network":
     )
 
 
+def endpoint_network(environ: Mapping[str, str], url: str) -> "Network":
+    """As a launched Claude Code reaches `url`: npm's settings have no say in it."""
+    from ccmirror_py.environment import is_loopback
+    from ccmirror_py.transport import Network
+
+    own = "127.0.0.1,localhost,::1" if is_loopback(url) else ""  # as launchers set it
+    no_proxy = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    ca_file = environ.get("NODE_EXTRA_CA_CERTS")
+    return Network(
+        ca_files=(Path(ca_file),) if ca_file else (),
+        proxies=proxies(environ),
+        no_proxy=",".join(filter(None, (own, no_proxy))),
+    )
+
+
 def npm_config(environ: Mapping[str, str], directory: Path | None = None) -> "NpmConfig":
     """As npm sees it in `directory`, or `npm -g`: environment, project, user, global."""
     from ccmirror_py.npmrc import merge, parse_npmrc, variables_config

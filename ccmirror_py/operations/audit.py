@@ -87,7 +87,10 @@ def audit(context: Context, variant: Variant) -> Iterator[Check]:
                 tuple(sorted(_files(home) - before)),
                 (port, outside.port, astray.port),
             )
-            yield _started(name, seen)
+            check = _started(name, seen)
+            yield check
+            if check.result == "failed":
+                return  # what did not run proves nothing
             yield _files_check(context, name, started, home, seen)
             yield _variables(variant, seen)
             yield _requests(name, started, seen)

@@ -14,7 +14,13 @@ def restore(context: Context, text: str) -> Trashed:
     name = context.trash.find(text).name
     with context.changing(name):
         entry = context.trash.find(text)
+        if context.variants.exists(name):
+            raise UsageError(
+                f"There is a variant '{name}' now.", f"Remove it first: ccm remove {name}"
+            )
         context.variants.check_free(name, "")
+        if not (entry.path / "current").is_symlink():
+            raise UsageError(f"{entry.path} holds no variant.", "Look into it yourself.")
         if os.path.lexists(entry.path / "config") and context.home.config(name).exists():
             raise UsageError(
                 f"{context.home.config(name)} is there, and the removed one has a config too.",

@@ -1,14 +1,18 @@
 """A throw-away twin of a variant, to be started and looked at.
 
-The twin has the same program, launcher, arguments and pinned settings; only its config directory,
-its endpoint (ccm's echo server on this machine) and its key (an invented one) are its own.
+The twin has the same program, launcher, arguments and pinned settings; its config directory is its
+own. So are its endpoint (ccm's echo server on this machine) and its key (an invented one), unless
+it is to talk to the variant's endpoint.
 """
 
 import json
+import os
 import secrets
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,20 +49,28 @@ class Twin:
     ) -> str:
         """What it printed, or why it did not. `wrapper` is a command it is started by."""
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [*wrapper, self.directory / "launch", *words],
                 cwd=project,
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                timeout=LAUNCH_TIMEOUT,
-                check=False,
+                start_new_session=True,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except OSError as error:
             return str(error)
-        return done.stdout + done.stderr
+        with _ended_by_a_signal(), process:
+            try:
+                return process.communicate(timeout=LAUNCH_TIMEOUT)[0]
+            except subprocess.TimeoutExpired as error:
+                return str(error)
+            finally:
+                # also what it started, and whatever ended the waiting
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def broken_promises(self, received: Sequence[Received]) -> Iterator[str]:
         """What it sent that a variant never should."""
@@ -80,32 +92,59 @@ class Twin:
 
 
 @contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """SIGTERM and a closed terminal end ccm as Ctrl-C does: nothing it started goes on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(each, signal.default_int_handler) for each in signals]
+    try:
+        yield
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
+
+
+@contextmanager
 def twin(
-    context: Context, variant: Variant, url: str, changed: Changed = lambda settings, _: settings
+    context: Context,
+    variant: Variant,
+    url: str | None,
+    changed: Changed = lambda settings, _: settings,
 ) -> Iterator[Twin]:
-    """`changed` may change the pinned settings, given the directory. Nothing is left behind."""
+    """`changed` may change the pinned settings, given the directory. Nothing is left behind.
+
+    Without `url` it talks to the variant's endpoint, and gets the key as the variant does.
+    """
     name = variant.name
     with context.home.lock(name, context.say):
         directory = context.home.stage(name)
         try:
             yield _made(context, variant, directory, url, changed)
         finally:
+            # what the Claude Code of this directory keeps elsewhere bears its name
+            for left in Path("/tmp").glob(f"claude-*/*{directory.name.rpartition('~')[2]}*"):  # noqa: S108
+                fs.remove_tree(left)
             fs.remove_tree(directory)
 
 
-def _made(context: Context, variant: Variant, directory: Path, url: str, changed: Changed) -> Twin:
+def _made(
+    context: Context, variant: Variant, directory: Path, url: str | None, changed: Changed
+) -> Twin:
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
     own = {
         "CLAUDE_CONFIG_DIR": str(directory / "config"),
         "ANTHROPIC_CONFIG_DIR": str(directory / "config" / "anthropic"),
-        "ANTHROPIC_BASE_URL": url,
-        # no cloud is asked: what stands here then speaks to `url` as any other variant
-        **{name: "" for name in CLOUD_SWITCHES.values() if name in variant.environment},
     }
+    if url:
+        # no cloud is asked: what stands here then speaks to `url` as any other variant
+        switches = {name: "" for name in CLOUD_SWITCHES.values() if name in variant.environment}
+        own |= {"ANTHROPIC_BASE_URL": url, **switches}
     key = f"ccm-twin-{secrets.token_hex(12)}"
     settings = changed(json.loads(fs.read_file(generation / "settings.json")), directory)
     settings["env"] = {**settings["env"], **own}
-    if variant.key_variable is None:
+    if url and variant.key_variable is None:
         settings["env"]["ANTHROPIC_AUTH_TOKEN"] = key  # held empty for a login, which it has not
     launch = launch_of(context, variant, generation, settings)
     launch = replace(
@@ -115,10 +154,14 @@ def _made(context: Context, variant: Variant, directory: Path, url: str, changed
         again="",
         network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
-        key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
-        credential=FromFile(),
-        credential_file=str(directory / "credential"),
     )
+    if url:
+        launch = replace(
+            launch,
+            key_variable=launch.key_variable or "ANTHROPIC_AUTH_TOKEN",
+            credential=FromFile(),
+            credential_file=str(directory / "credential"),
+        )
     fs.make_directory(directory / "config")
     seeded = json.dumps(seeded_claude_json({}, variant)).encode()
     fs.write_file(directory / "config" / ".claude.json", seeded, 0o600)

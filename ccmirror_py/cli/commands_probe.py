@@ -1,0 +1,118 @@
+"""`ccm probe`: try variants against their own endpoints."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ccmirror_py.cli import params, render, wiring
+from ccmirror_py.cli.options import AsJson, Names, Yes
+from ccmirror_py.cli.render import note, out, out_json
+from ccmirror_py.context import Context
+from ccmirror_py.errors import CcmError
+from ccmirror_py.probe import Row, is_usable
+
+_MARKS = {"ok": "✓", "failed": "✗", "limited": "✗", "skipped": "\u2013"}
+
+
+def probe(
+    names: Names = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every variant.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also what costs more, and for two minutes at most.")
+    ] = False,
+    launch: Annotated[
+        bool,
+        typer.Option("--launch", help="Also start the real Claude Code on a throw-away project."),
+    ] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write the settings found necessary; probe again.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Talk to a variant's endpoint as its Claude Code would; exit code 1 when that can't work."""
+    context = wiring.context()
+    chosen = params.chosen(context, names, all_, "probe")
+    found = {name: _rows(context, name, deep, launch) for name in chosen}
+    for name in chosen if apply else []:
+        if _applied(context, name, found[name], yes):
+            found[name] = _rows(context, name, deep, launch)
+    if as_json:
+        out_json({"schema": 1, "probes": [_json(name, rows) for name, rows in found.items()]})
+    else:
+        out("\n\n".join(_table(name, rows) for name, rows in found.items()))
+        for name, rows in found.items():
+            _verdict(name, rows)
+    if not all(is_usable(rows) or _is_login(rows) for rows in found.values()):
+        raise typer.Exit(1)
+
+
+def _rows(context: Context, name: str, deep: bool, launch: bool) -> list[Row]:
+    from ccmirror_py.operations.probe import examine
+
+    variant = context.variants.get(name)
+    try:
+        network = wiring.endpoint_network(context.environ, variant.base_url or "")
+        rows = examine(context, variant, network, deep)
+        if launch:
+            from ccmirror_py.operations.probe_launch import launch_row
+
+            rows.append(launch_row(context, variant))
+    except CcmError as error:
+        return [Row("reach", "failed", error.sentence, error.hint)]
+    return rows
+
+
+def _applied(context: Context, name: str, rows: Sequence[Row], yes: bool) -> bool:
+    """Whether something was written. It is shown first, and asked about without `--yes`."""
+    from ccmirror_py.operations.probe_apply import apply, changes
+
+    wanted = changes(context, name, rows)
+    if not wanted.env and wanted.window is None:
+        note(f"{name}: no setting would mend anything")
+        return False
+    lines = [f"{variable}={value}" for variable, value in wanted.env.items()]
+    lines += [f"context window: {wanted.window}"] if wanted.window else []
+    note("\n  ".join((f"{name}: the probe would write as your own choices:", *lines)))
+    if not yes and not (params.is_interactive() and typer.confirm("Write them?", err=True)):
+        note("nothing was written; --yes writes without asking")
+        return False
+    apply(context, name, wanted)
+    return True
+
+
+def _table(name: str, rows: Sequence[Row]) -> str:
+    lines = [(_MARKS[row.result], row.step, row.detail) for row in rows]
+    return render.table(("", name, ""), lines)
+
+
+def _verdict(name: str, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row.fix and row.result in ("failed", "limited"):
+            works = " (works without)" if row.result == "limited" else ""
+            note(f"to mend {row.step}{works}: {row.fix}")
+    if is_usable(rows):
+        note(f"{name} works: it streams, and it calls tools")
+    elif not _is_login(rows):
+        note(f"{name} can't be worked with like this")
+
+
+def _is_login(rows: Sequence[Row]) -> bool:
+    """Nothing was asked, because there is no key ccm could ask with."""
+    return all(row.result != "failed" for row in rows) and rows[0].step == "key"
+
+
+def _json(name: str, rows: Sequence[Row]) -> dict[str, object]:
+    steps = [
+        {
+            "step": row.step,
+            "result": row.result,
+            "detail": row.detail,
+            "fix": row.fix,
+            "env": dict(row.env),
+            "window": row.window,
+        }
+        for row in rows
+    ]
+    return {"name": name, "usable": is_usable(rows), "steps": steps}
