@@ -123,11 +123,12 @@ def clone_tree(source: Path, target: Path) -> None:
 def make_private(path: Path, mode: int = 0o700) -> None:
     """A directory, or a file with its own mode, that only its user can use."""
     path.chmod(mode)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
+    if path.is_dir() or path.is_file():  # else there is nothing a disk could lose
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_file(path: Path) -> None:

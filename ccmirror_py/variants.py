@@ -156,7 +156,8 @@ class Variants:
                 "(its config and sessions stay).",
             )
         if directory.is_symlink() or (directory.exists() and not self._only_config(name)):
-            numbers = [] if directory.is_symlink() else self.all_numbers(name)
+            is_own = directory.is_dir() and not directory.is_symlink()
+            numbers = self.all_numbers(name) if is_own else []
             hint = "Move away what is in it, or choose another name."
             if numbers:
                 link = f"ln -s generations/{numbers[0]} {self._home.current(name)}"

@@ -24,8 +24,8 @@ LAYERS = {
     "pure": "address changes check diagnosis environment errors heard launcher local_servers "
     "messages model_list npmrc outcome prices probe probe_access probe_talk provider release "
     "secret settings signature streams toml_table variant version",
-    "adapter": "archive credential echo fs home host journal providers registry releases sessions "
-    "signers store times transport trash variants watch",
+    "adapter": "archive credential echo fs home host journal line providers registry releases "
+    "sessions signers store times transport trash variants watch",
     "context": "context",
     "operation": "operations.audit operations.compare operations.create operations.doctor "
     "operations.doctor_launch operations.key operations.models operations.probe "
@@ -138,7 +138,7 @@ def test_only_the_transport_speaks_http() -> None:
         for module in FILES
         if {n for n in foreign_imports(module) if n in clients or n.partition(".")[0] in clients}
     }
-    assert users == {"transport"}
+    assert users == {"line", "transport"}
 
 
 def test_only_wiring_reads_the_environment() -> None:

@@ -80,7 +80,7 @@ def test_of_several_the_newest_comes_back_and_any_by_its_id(removed: Sandbox) ->
     removed.must("trash", "restore", first["id"])
     assert "deepseek" in removed.must("show", "demo")
     refused = removed.ccm("trash", "restore", "demo")
-    assert (refused.returncode, "already" in refused.stderr) == (2, True)
+    assert (refused.returncode, "Remove it first" in refused.stderr) == (2, True)
     assert entries(removed) == [second]
 
 
@@ -171,3 +171,112 @@ def test_numbers_of_generations_are_never_used_again(
     removed.must("remove", "demo", "--yes", *how)
     removed.must("create", "demo", "--provider", "echo")
     assert (removed.ccm_home / "demo/current").readlink() == Path("generations/4")
+
+
+def test_a_removal_that_can_not_begin_is_taken_back(sandbox: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.400")
+    for name in ("demo", "other"):
+        sandbox.must("create", name, "--provider", "deepseek", "--api-key-stdin", stdin=KEY)
+    (sandbox.ccm_home / ".numbers").write_text("somebody's\n")
+    for how in ((), ("--purge",)):
+        refused = sandbox.ccm("remove", "demo", "--yes", *how)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n     ") >= 1
+        sandbox.must("update", "other")  # makes good what was announced; nothing is
+        assert reported(sandbox) == ("2.1.400", KEY)
+    assert entries(sandbox) == []
+
+
+def test_a_removal_killed_before_its_first_step_is_taken_back(removed: Sandbox) -> None:
+    removed.must("trash", "restore", "demo")
+    (removed.ccm_home / ".journal/demo").write_text(
+        json.dumps({"name": "demo", "verb": "remove", "trashed": ""})
+    )
+    removed.launcher("demo").unlink()
+    removed.must("prune")
+    assert reported(removed) == ("2.1.401", KEY)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "",
+        "{}",
+        "garbage",
+        '{"verb": "restore", "trashed": "../../x"}',
+        '{"verb": "remove", "trashed": "other~20260101T000000000000Z"}',
+        '{"verb": "of a newer ccm", "trashed": ""}',
+    ],
+)
+def test_what_can_not_be_read_in_the_journal_takes_nothing_away(
+    removed: Sandbox, entry: str
+) -> None:
+    trashed = Path(entries(removed)[0]["directory"])
+    half_restored = removed.ccm_home / "demo"
+    half_restored.mkdir()
+    for name in ("config", "generations"):
+        (trashed / name).rename(half_restored / name)
+    (removed.ccm_home / ".journal/demo").write_text(entry)
+    told = removed.ccm("prune")
+    assert (told.returncode, "nothing was taken away" in told.stderr) == (0, True)
+    assert (half_restored / "generations/2/credential").read_text() == f"{KEY}\n"
+    assert (half_restored / "config/projects/p/s.jsonl").exists()
+    assert "nothing was taken away" not in removed.ccm("prune").stderr
+
+
+def test_generations_without_current_are_nobodys_litter(removed: Sandbox) -> None:
+    photos = removed.ccm_home / "backup/generations/2026"
+    photos.mkdir(parents=True)
+    (photos / "photo").write_text("mine\n")
+    fake = removed.ccm_home / ".trash/backup~20260101T000000000000Z"
+    (fake / "config").mkdir(parents=True)
+    for words in (("trash", "restore", "backup"), ("prune",), ("trash", "empty", "--yes")):
+        removed.ccm(*words)
+        assert (photos / "photo").read_text() == "mine\n"
+    removed.must("create", "demo", "--provider", "echo")
+    (removed.ccm_home / "demo/current").unlink()
+    refused = removed.ccm("create", "demo", "--provider", "echo")
+    assert (refused.returncode, "ln -s generations/3" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "demo~99991231T000000000000Z",
+        "..~20260101T000000000000Z",
+        "My Backup~20260101T000000000000Z",
+        "demo~20260101",
+        "~20260101T000000000000Z",
+    ],
+)
+@pytest.mark.parametrize("kind", ["directory", "file", "link"])
+def test_what_has_the_name_of_an_entry_and_is_none_is_left_alone(
+    removed: Sandbox, name: str, kind: str
+) -> None:
+    removed.must("trash", "empty", "--yes")
+    path = removed.ccm_home / ".trash" / name
+    elsewhere = removed.home / "elsewhere"
+    (elsewhere / "config").mkdir(parents=True)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("mine\n")
+    else:
+        path.symlink_to(elsewhere)
+    assert entries(removed) == []
+    assert removed.ccm("trash", "restore", name.partition("~")[0] or "x").returncode == 3
+    removed.must("trash", "empty", "--yes")
+    removed.must("prune")
+    assert os.path.lexists(path)
+    assert (elsewhere / "config").is_dir()
+
+
+def test_what_is_no_number_among_generations_is_left_alone(removed: Sandbox) -> None:
+    removed.must("trash", "restore", "demo")
+    odd = {"²", "0", "007", "9" * 200, "mine"}
+    for name in odd:
+        (removed.ccm_home / "demo/generations" / name).mkdir()
+    (removed.ccm_home / ".numbers/demo").write_text("9" * 300)
+    removed.must("pin", "demo")
+    assert reported(removed)[1] == KEY
+    assert odd < set(os.listdir(removed.ccm_home / "demo/generations"))

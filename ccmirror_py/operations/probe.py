@@ -27,6 +27,7 @@ from ccmirror_py.environment import (
 )
 from ccmirror_py.errors import CcmError
 from ccmirror_py.heard import Heard, redacted
+from ccmirror_py.line import Line
 from ccmirror_py.messages import (
     BASH,
     FEATURES,
@@ -46,7 +47,7 @@ from ccmirror_py.operations import probe_deep
 from ccmirror_py.probe import Row, Target
 from ccmirror_py.provider import AuthStyle, Provider
 from ccmirror_py.streams import Message, read_answer
-from ccmirror_py.transport import Line, Network
+from ccmirror_py.transport import Network
 from ccmirror_py.variant import NoKey, Variant
 
 T = TypeVar("T")

@@ -14,10 +14,11 @@ import pytest
 
 from ccmirror_py.diagnosis import RULES
 from ccmirror_py.echo import EchoServer
+from ccmirror_py.line import Line
 from ccmirror_py.messages import manner_of
 from ccmirror_py.operations.probe import Talk, table
 from ccmirror_py.probe import Row, Target, is_usable
-from ccmirror_py.transport import Line, Network
+from ccmirror_py.transport import Network
 from ccmirror_py.version import Version, parse_version
 from tests.providers.broken import BROKEN, RIGHT, Broken
 from tests.providers.server import Endpoint, Model, Reply, Request, as_json
