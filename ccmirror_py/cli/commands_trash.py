@@ -16,7 +16,7 @@ _WHICH = "A removed variant: its name (the newest of it) or its id."
 
 
 def list_(as_json: AsJson = False) -> None:
-    """Show what was removed and how long it is kept."""
+    """Show what was removed and until when it is kept."""
     context = wiring.context()
     entries = context.trash.entries()
     if as_json:
