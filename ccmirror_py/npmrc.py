@@ -22,7 +22,7 @@ _PUBLIC_DOMAIN = "npmjs.org"
 PUBLIC_REGISTRY = f"https://registry.{_PUBLIC_DOMAIN}/"
 _REFERENCE = re.compile(r"(\\*)\$\{([^${}]+?)(\?)?\}")
 # A project's .npmrc may send what it expands anywhere, so keys of providers are not expanded.
-_PROVIDER_KEY = re.compile(r"ANTHROPIC_.*|CLAUDE.*|AWS_.*|.*API_KEY")
+_PROVIDER_KEY = re.compile(r"ANTHROPIC_.*|CLAUDE.*|AWS_.*|.*API_(KEY|TOKEN)|HF_TOKEN")
 _PORTS = {"http": 80, "https": 443}
 
 

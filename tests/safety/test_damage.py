@@ -60,8 +60,11 @@ haiku = "m2"
 fable = "m1"
 subagent = "m2"
 
-[context.windows]
-m1 = 100000
+[model.m1]
+context = 100000
+
+[model.m2]
+context = 64000
 
 [facts]
 checked = 2026-11-22
@@ -747,7 +750,7 @@ def _opened(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _any_other_word_removes(self: Journal, name: str) -> None:
+def _any_other_word_removes(self: Journal, name: str, say: Callable[[str], None]) -> None:
     verb = json.loads(fs.read_file(self._home.journal / name))["verb"]
     if not verb.startswith("create"):
         self._finish_removal(name, verb.endswith("keep config"), "")

@@ -6,6 +6,7 @@ A run is one start of a launcher that `create` made. Whatever a value would exec
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -319,7 +320,13 @@ SEEDS = {
     "double quotes": Seed(
         launcher, "quote", lambda text: f'"{text}"', "$(touch canary)", "executed"
     ),
-    "no quotes": Seed(launcher, "quote", lambda text: text, ">canary", "executed"),
+    "no quotes": Seed(
+        launcher,
+        "quote",
+        lambda text: text if text == ">canary" else shlex.quote(text),
+        ">canary",
+        "executed",
+    ),
     "words that are split": Seed(publish, "render", with_unquoted_words, "a #b", "argument"),
     "a key that is evaluated": Seed(
         publish, "render", with_an_evaluated_key, "$(>canary)x", "executed"

@@ -5,6 +5,7 @@ not happen either. Only steps that change what is on the disk count: where a kil
 be made good, there is no pair.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -97,18 +98,21 @@ def test_what_a_kill_leaves_of_a_remembered_answer_is_cleared_away(disk: Disk) -
 def done_before_it_is(
     journal: Journal,
     name: str,
-    keep_config: bool,
-    trashed: str,
-    finish: Callable[..., None] = Journal._finish_removal,
+    say: Callable[[str], None],
+    finish: Callable[..., None] = Journal._finish,
 ) -> None:
-    journal.finished(name)
-    finish(journal, name, keep_config, trashed)
+    path = journal._home.journal / name
+    if path.exists() and not journal._variants.exists(name):
+        announced = json.loads(path.read_text())
+        journal.finished(name)
+        journal._finish_removal(name, False, announced["trashed"])
+    finish(journal, name, say)
 
 
 SEEDS = {
     "a removal said to be done before it is": (
         Journal,
-        "_finish_removal",
+        "_finish",
         done_before_it_is,
         "remove",
         "litter: ['alpha'",

@@ -38,7 +38,7 @@ _CALLS = (
     *("ftruncate", "fallocate", "copy_file_range", "sendfile", "utimensat", "setxattr"),
 )
 _LINE = re.compile(r"(?:(?P<pid>\d+) +)?(?P<call>\w+)\((?P<rest>.*)")
-_RANDOM = re.compile(r"~[0-9a-f]{16}")
+_RANDOM = re.compile(r"~([0-9a-f]{16}|\d{8}T\d{12}Z)")
 _SCANNING = '"/proc/'
 _TRIES = 10
 _LIMIT = 300.0
