@@ -204,6 +204,8 @@ def may_end_well(words: str, step: str, fault: Fault) -> bool:
         return True  # filelock opens what it may not create, and leaves its mode
     if fault in ("ENOSPC", "full") and _NEEDLESS.search(step) and "--purge" in words:
         return True  # a full disk keeps nobody from making room
+    if step == "fsync ~/.ccm" and words.startswith("create"):
+        return True  # the cache's directory is looked at before an answer is remembered in it
     return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith("~/.ccm/.cache/registry")
 
 
