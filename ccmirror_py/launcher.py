@@ -255,7 +255,9 @@ def _exec(launch: Launch) -> str:
         *(["3<&3"] if launch.key_variable == KEY_DESCRIPTOR else []),
     ]
     names = "ccm_key ccm_line ccm_ifs ccm_argument ccm_missing ccm_settings"
-    return f"\nunset {names}\nexec {' '.join(words)}\n}}\n"
+    # a shell that can't exec says so and ends: this is the last moment to ask another launcher
+    gone = f'[ -f {quote(launch.program)} ] || {{ unset CCM_VARIANT; ccm_again "$@"; }}\n'
+    return f"\n{gone}unset {names}\nexec {' '.join(words)}\n}}\n"
 
 
 def _program(launch: Launch) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import CHECKOUT, Sandbox
 from tests.npm_registry import NpmRegistry
+from tests.safety.table import FLOORS
 
 DOCUMENTS = ("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md")
 COMMANDS = tuple(
@@ -130,3 +131,15 @@ def test_what_is_installed_has_everything_it_needs(tmp_path: Path, sandbox: Sand
     assert "zai" in done.stdout
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site/ccmirror_py/variants/zai.toml").is_file()
+
+
+def test_the_safety_table_in_the_docs_is_of_all_suites_and_reaches_every_floor() -> None:
+    """It is pasted from `scripts/safety`; this holds it to what it says."""
+    text = (CHECKOUT / "docs/safety.md").read_text()
+    rows = re.findall(r"^\| (\w+) \| ([\d,]+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    counted = {suite: int(cases.replace(",", "")) for suite, cases, _, _ in rows}
+    described = re.findall(r"^\| (\w+) \| [^|\d][^|]* \| [^|]+ \|$", text, re.MULTILINE)
+    assert list(counted) == [suite for suite in FLOORS if suite in counted]
+    assert set(described) - {"suite"} == set(FLOORS)
+    assert all(cases >= FLOORS[suite] for suite, cases in counted.items())
+    assert {violations for _, _, violations, _ in rows} == {"0"}

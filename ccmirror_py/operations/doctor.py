@@ -35,26 +35,50 @@ from ccmirror_py.settings import (
 from ccmirror_py.variant import FromFile, FromVariable, Variant
 from ccmirror_py.variants import Broken
 
+_LOOKS = 5
+
 
 def examine(context: Context, names: list[str]) -> Iterator[Check]:
     """Every check of the machine and of each named variant."""
     yield from _machine(context)
     for name in names:
-        entry = context.variants.get_or_broken(name)
-        if isinstance(entry, Broken):
-            yield Check(name, "record", "failed", entry.error.sentence, entry.error.hint)
-            continue
-        yield Check(name, "record", "ok", f"{entry.choices.provider}, {entry.version}")
-        if weakness(entry.version):
-            newer = f"ccm unpin {name} && ccm update {name}"
-            yield Check(name, "version", "warning", weakness(entry.version), newer)
-        if entry.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
-            detail = "Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox"
-            yield Check(name, "yolo", "warning", detail)
-        yield from _files(context, entry)
-        yield from _command(context, name)
-        yield _key(context, entry)
-        yield from _users_files(context, name)
+        yield from _steady(context, name)
+
+
+def _steady(context: Context, name: str) -> list[Check]:
+    """Looked at again when another ccm changed the variant meanwhile: its files are of two then."""
+    checks: list[Check] = []
+    for _ in range(_LOOKS):
+        before = _current(context, name)
+        checks = list(_variant(context, name))
+        if _current(context, name) == before:
+            break
+    return checks
+
+
+def _current(context: Context, name: str) -> str:
+    try:
+        return os.readlink(context.home.current(name))
+    except OSError:
+        return ""
+
+
+def _variant(context: Context, name: str) -> Iterator[Check]:
+    entry = context.variants.get_or_broken(name)
+    if isinstance(entry, Broken):
+        yield Check(name, "record", "failed", entry.error.sentence, entry.error.hint)
+        return
+    yield Check(name, "record", "ok", f"{entry.choices.provider}, {entry.version}")
+    if weakness(entry.version):
+        newer = f"ccm unpin {name} && ccm update {name}"
+        yield Check(name, "version", "warning", weakness(entry.version), newer)
+    if entry.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
+        detail = "Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox"
+        yield Check(name, "yolo", "warning", detail)
+    yield from _files(context, entry)
+    yield from _command(context, name)
+    yield _key(context, entry)
+    yield from _users_files(context, name)
 
 
 def _machine(context: Context) -> Iterator[Check]:
