@@ -28,10 +28,11 @@ LAYERS = {
     "sessions signers store times transport trash variants watch",
     "context": "context",
     "operation": "operations.audit operations.compare operations.create operations.doctor "
-    "operations.doctor_launch operations.key operations.models operations.probe "
-    "operations.probe_apply operations.probe_deep operations.probe_launch operations.prune "
-    "operations.publish operations.remove operations.rollback operations.run operations.trash "
-    "operations.twin operations.update",
+    "operations.doctor_fix operations.doctor_launch operations.key operations.models "
+    "operations.probe operations.probe_apply operations.probe_deep "
+    "operations.probe_launch operations.prune operations.publish operations.remove "
+    "operations.rollback operations.run operations.trash operations.twin "
+    "operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
     "cli.commands_probe cli.commands_providers cli.commands_trash cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.provider_json cli.render cli.wiring",

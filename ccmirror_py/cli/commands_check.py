@@ -49,7 +49,7 @@ def doctor(
 
 
 def _fixed(context: Context, name: str) -> list[Check]:
-    from ccmirror_py.operations.doctor import fix
+    from ccmirror_py.operations.doctor_fix import fix
 
     try:
         fix(context, name)

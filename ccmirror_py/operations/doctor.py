@@ -1,31 +1,23 @@
-"""`ccm doctor`: look at everything that can be wrong, and mend what needs no decision."""
+"""`ccm doctor`: look at everything that can be wrong."""
 
 import json
 import os
 import shutil
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.environment import weakness
-from ccmirror_py.errors import CcmError, DamagedError, NewerError
+from ccmirror_py.errors import CcmError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import (
-    Next,
-    is_outdated,
     launch_of,
-    publish,
-    resolve,
     settings_for,
 )
-from ccmirror_py.operations.update import republish
 from ccmirror_py.release import FIRST_NATIVE
-from ccmirror_py.secret import Secret
 from ccmirror_py.settings import (
     merged_settings,
     network_settings,
@@ -216,96 +208,3 @@ def _json_check(name: str, what: str, path: Path, hint: str) -> Check:
         reason = error.strerror if isinstance(error, OSError) else "is not valid JSON"
         return Check(name, what, "failed", f"{path}: {reason}", hint)
     return Check(name, what, "ok")
-
-
-def fix(context: Context, name: str) -> None:
-    """Mend what has one right answer: links, permissions, launcher, program, an unreadable record.
-
-    DamagedError when no generation can be read any more.
-    """
-    context.begin_change()
-    with context.changing(name):
-        _make_private(context, name)
-        entry = context.variants.get_or_broken(name)
-        if isinstance(entry, Broken):
-            if isinstance(entry.error, NewerError):
-                raise entry.error
-            _restore_record(context, name)
-        variant = context.variants.get(name)
-        generation = context.home.generation(name, context.variants.number(name))
-        if native_problems(generation / "native"):
-            _replace_program(context, variant)
-        elif is_outdated(context, variant):
-            provider = context.providers.get(variant.choices.provider)
-            republish(context, resolve(context, variant, provider))
-        context.variants.link(name)
-
-
-def _make_private(context: Context, name: str) -> None:
-    home = context.home
-    _set_modes({home.root: 0o700, home.directory(name): 0o700, home.config(name): 0o700})
-    _set_modes({home.config(name) / ".credentials.json": 0o600})
-    with suppress(DamagedError):
-        generation = home.generation(name, context.variants.number(name))
-        _set_modes({generation: 0o700, generation / "launch": 0o700})
-        _set_modes({generation / "credential": 0o600})
-
-
-def _set_modes(modes: Mapping[Path, int]) -> None:
-    """What a link points to is not ccm's to change."""
-    for path, mode in modes.items():
-        if path.is_symlink() or not path.exists():
-            continue
-        if stat.S_IMODE(path.stat().st_mode) != mode:
-            fs.make_private(path, mode)
-
-
-def _restore_record(context: Context, name: str) -> None:
-    """`current` goes back to the newest generation that can be read, with the newest key for it."""
-    for number in context.variants.all_numbers(name):
-        generation = context.home.generation(name, number)
-        try:
-            variant = context.variants.read(name, generation)
-        except CcmError:
-            continue
-        stored = context.variants.stored_key(name, number)
-        if stored is None and isinstance(variant.credential, FromFile):
-            # the newest generation stays until the key beside it is in the next one
-            newest = context.variants.all_numbers(name)[0]
-            fs.replace_link(f"generations/{newest}", context.home.current(name))
-            provider = context.providers.get(variant.choices.provider)
-            settings = settings_for(context, variant, provider)
-            key = _newest_key(context, variant)
-            publish(context, Next(variant, settings, generation / "native", key))
-        else:
-            fs.replace_link(f"generations/{number}", context.home.current(name))
-        return
-    raise DamagedError(
-        context.home.directory(name),
-        "has no readable record left",
-        f"Make it anew, its config stays: ccm create {name} --provider … --force",
-    )
-
-
-def _newest_key(context: Context, variant: Variant) -> Secret | None:
-    """The stored key of the newest generation that talks to the same endpoint."""
-    for number in context.variants.all_numbers(variant.name):
-        generation = context.home.generation(variant.name, number)
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            settings = json.loads(fs.read_file(generation / "settings.json"))
-            key = context.variants.stored_key(variant.name, number)
-            if key and settings["env"]["ANTHROPIC_BASE_URL"] == variant.base_url:
-                return key
-    return None
-
-
-def _replace_program(context: Context, variant: Variant) -> None:
-    """From the store when the store is right, else downloaded again."""
-    release = context.registry.find(variant.version, context.platform)
-    if context.store.has(release) and context.store.problems(release.key):
-        context.store.remove(release.key, lambda: True, context.say)
-    provider = context.providers.get(variant.choices.provider)
-    settings = settings_for(context, variant, provider)
-    key = context.variants.stored_key(variant.name)
-    with context.held(release) as directory:
-        publish(context, Next(variant, settings, directory, key))

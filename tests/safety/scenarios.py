@@ -12,7 +12,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey
 from ccmirror_py.errors import CcmError, NotFoundError, UsageError
 from ccmirror_py.operations.create import CreateRequest, create
-from ccmirror_py.operations.doctor import fix
+from ccmirror_py.operations.doctor_fix import fix
 from ccmirror_py.operations.key import remove_key, set_key
 from ccmirror_py.operations.prune import prune
 from ccmirror_py.operations.remove import remove

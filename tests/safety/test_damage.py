@@ -25,7 +25,7 @@ from ccmirror_py.echo import EchoServer
 from ccmirror_py.home import Home
 from ccmirror_py.journal import Journal
 from ccmirror_py.launcher import Launch
-from ccmirror_py.operations import doctor, publish
+from ccmirror_py.operations import doctor_fix, publish
 from tests.conftest import CCM, Sandbox, provide
 from tests.npm_registry import NpmRegistry
 from tests.safety import told
@@ -798,7 +798,7 @@ SEEDS = {
         Journal, "_finish", _any_other_word_removes, "journal", "bit 0", "the user's"
     ),
     "modes changed behind links": Seed(
-        doctor,
+        doctor_fix,
         "_set_modes",
         _behind_links,
         "credential",

@@ -27,7 +27,7 @@ from ccmirror_py.errors import BusyError, CcmError
 from ccmirror_py.home import Home
 from ccmirror_py.operations.create import CreateRequest
 from ccmirror_py.operations.create import create as create_variant
-from ccmirror_py.operations.doctor import fix
+from ccmirror_py.operations.doctor_fix import fix
 from ccmirror_py.operations.key import set_key
 from ccmirror_py.operations.prune import prune
 from ccmirror_py.operations.remove import remove

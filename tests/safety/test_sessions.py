@@ -224,7 +224,11 @@ def test_a_session_finds_a_mistake(
 # --- the real one ------------------------------------------------------------------------------
 
 REAL_KEY = "sk-own-0123456789abcdef"
-WAIT = "until test -e go-$n; do sleep 0.05; done; rg --version >said-$n 2>&1; touch done-$n"
+WAIT = (
+    # for two minutes at most: nothing goes on when a test ends early
+    "i=0; until test -e go-$n || test $i -gt 2400; do sleep 0.05; i=$((i + 1)); done; "
+    "rg --version >said-$n 2>&1; touch done-$n"
+)
 
 
 @pytest.mark.parametrize("rule", sample(("latest", JAVASCRIPT), 1))
