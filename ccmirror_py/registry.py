@@ -193,7 +193,7 @@ class Registry:
                 "A proxy or login page may be in the way; check: npm ping",
             )
         if etag and status == 200:
-            content = json.dumps({"etag": etag, "body": text}).encode()
+            content = json.dumps({"etag": etag, "body": text, "sha256": _sha256(text)}).encode()
             with suppress(OSError):  # another ccm may be remembering the same answer
                 fs.ensure_directory(self._cache)
                 fs.replace_file(remembered, content, 0o600)
@@ -245,11 +245,17 @@ def _nearest(wanted: Version, versions: list[Version]) -> list[Version]:
     return sorted({*versions[max(0, position - 2) : position + 2], *versions[-1:]})
 
 
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _read_answer(path: Path) -> dict[str, str] | None:
     """An earlier answer with its ETag; None for a damaged one, which is only asked for again."""
     try:
         known = json.loads(fs.read_file(path))
-        return {"etag": str(known["etag"]), "body": str(known["body"])}
+        etag, body = str(known["etag"]), str(known["body"])
+        # one flipped bit would else be believed for as long as the registry says "unchanged"
+        return {"etag": etag, "body": body} if known["sha256"] == _sha256(body) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
