@@ -209,7 +209,8 @@ def may_end_well(words: str, step: str, fault: Fault) -> bool:
     return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith("~/.ccm/.cache/registry")
 
 
-_NEEDLESS = re.compile(r"/\.(journal|numbers)")
+_NEEDLESS = re.compile(r"/\.(journal|numbers)|^fsync ~(/\.ccm)?$")
+"""The journal and the last number, and the directories above theirs."""
 _UNCLEARED = ("os.remove", "os.rmdir", "fsync ~/.ccm/.staging")
 """What can't be removed stays, and so does a new directory that is perhaps not there for good."""
 _NO_LOSS = ("fcntl.ioctl", "os.mkdir ~/.ccm/.locks", "fsync ~/.ccm/.cache")

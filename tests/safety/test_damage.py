@@ -227,6 +227,8 @@ NAMED = {
 }
 """What `doctor` calls a file, where it looks at it."""
 
+MADE_OF_RECORD = ("launcher", "pinned settings")
+
 NOT_LAUNCHED = {"settings.json", "launch", "credential"}
 """The files a launcher reads. With any other damaged it starts as ever."""
 
@@ -496,7 +498,8 @@ class Campaign:
         if examined and self._file in NAMED and (examined.code or self._file == "settings.json"):
             words = examined.out + examined.err
             # a record that says something else can be read: then what was made of it is wrong
-            named = NAMED[self._file] in words or "launcher" in words.partition("failed")[2]
+            failed = words.partition("failed")[2]
+            named = NAMED[self._file] in words or any(made in failed for made in MADE_OF_RECORD)
             self._check(f"doctor does not name it: {words}", not named)
         if self._file == "launch" and case.kind not in ("cut", "instead"):
             return  # a changed script is another program; doctor sees every byte of it
