@@ -56,6 +56,17 @@ class Variants:
         except PermissionError:
             return True
 
+    def lost(self) -> list[str]:
+        """Names with records and no `current`. ccm leaves none so: it announces its removals."""
+        records = self._home.root.glob("*/generations/*/variant.json")
+        return sorted(
+            name
+            for name in {path.parents[2].name for path in records}
+            if is_name(name) and not self.exists(name)
+            if not self._home.directory(name).is_symlink()
+            if not (self._home.journal / name).exists()
+        )
+
     def get(self, name: str) -> Variant:
         """NotFoundError with what could be meant; DamagedError when the record can't be read."""
         if not self.exists(name):
@@ -156,12 +167,9 @@ class Variants:
                 "(its config and sessions stay).",
             )
         if directory.is_symlink() or (directory.exists() and not self._only_config(name)):
-            is_own = directory.is_dir() and not directory.is_symlink()
-            numbers = self.all_numbers(name) if is_own else []
             hint = "Move away what is in it, or choose another name."
-            if numbers:
-                link = f"ln -s generations/{numbers[0]} {self._home.current(name)}"
-                hint = f"If it was a variant: {link}, then: ccm doctor --fix {name}"
+            if name in self.lost():
+                hint = f"If it was a variant: ccm doctor --fix {name}"
             raise UsageError(f"{directory} exists and was not made by ccm.", hint)
         if self.has_launcher_conflict(name):
             raise UsageError(

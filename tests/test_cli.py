@@ -686,6 +686,25 @@ def test_what_is_at_the_variants_place_is_never_touched(
     assert (everything(sandbox.home), npm.requests) == (before, ())
 
 
+def test_a_variant_without_its_current_link_is_named_and_mended(user: Sandbox) -> None:
+    before = user.must("show", "e", "--json")
+    (user.ccm_home / "e/current").unlink()
+    looked = ccm(user, "doctor")
+    assert looked.returncode == 1
+    assert f"{user.ccm_home}/e/current is gone" in looked.stdout
+    assert "to mend e, record: ccm doctor --fix e" in looked.stderr
+    refused = told(ccm(user, "create e --provider echo"))
+    assert refused[0] == 2
+    assert refused[2][1].endswith("ccm doctor --fix e")
+    assert ccm(user, "doctor --fix e").returncode == 0
+    assert user.must("show", "e", "--json") == before
+
+
+def test_no_summary_in_the_help_is_cut(sandbox: Sandbox) -> None:
+    for line in ("--help", "key --help", "trash --help", "providers --help"):
+        assert "..." not in ccm(sandbox, line).stdout.replace("ARGS]...", "")
+
+
 def test_a_launcher_replaced_by_the_user_survives_everything(user: Sandbox) -> None:
     user.launcher("e").unlink()
     user.launcher("e").write_text("#!/bin/sh\necho mine\n")

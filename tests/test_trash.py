@@ -236,7 +236,7 @@ def test_generations_without_current_are_nobodys_litter(removed: Sandbox) -> Non
     removed.must("create", "demo", "--provider", "echo")
     (removed.ccm_home / "demo/current").unlink()
     refused = removed.ccm("create", "demo", "--provider", "echo")
-    assert (refused.returncode, "ln -s generations/3" in refused.stderr) == (2, True)
+    assert (refused.returncode, "ccm doctor --fix demo" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -280,3 +280,22 @@ def test_what_is_no_number_among_generations_is_left_alone(removed: Sandbox) -> 
     removed.must("pin", "demo")
     assert reported(removed)[1] == KEY
     assert odd < set(os.listdir(removed.ccm_home / "demo/generations"))
+
+
+def test_what_the_trash_still_holds_is_told_where_one_frees_space(removed: Sandbox) -> None:
+    config = next(removed.ccm_home.glob(".trash/*/config"))
+    (config / "big").write_bytes(bytes(3_000_000))
+    (config / "link").symlink_to(removed.ccm_home / "not/there")
+    for line in (("prune", "--dry-run"), ("prune",)):
+        told = removed.ccm(*line)
+        assert "The trash still holds 3 MB" in told.stderr
+        assert "ccm trash empty" in told.stderr
+    held = json.loads(removed.must("prune", "--json"))
+    assert held["bytes"] == 0
+    assert 3_000_000 <= held["trashed"] < 4_000_000
+    removed.must("trash", "empty", "--yes")
+    assert "trash" not in removed.ccm("prune").stderr
+
+
+def test_trash_alone_lists(removed: Sandbox) -> None:
+    assert removed.must("trash") == removed.must("trash", "list")

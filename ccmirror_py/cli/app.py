@@ -37,7 +37,9 @@ _PASS_ON = {
     "allow_interspersed_args": False,  # what follows NAME is Claude Code's, --help too
 }
 
-key = typer.Typer(help="Change how the key of a variant comes.", rich_markup_mode=None)
+key = typer.Typer(
+    help="Change how the key of a variant comes.", rich_markup_mode=None, no_args_is_help=True
+)
 key.command("set")(commands_change.key_set)
 key.command("show")(commands_look.key_show)
 key.command("remove")(commands_change.key_remove)
@@ -47,7 +49,8 @@ providers.callback(invoke_without_command=True)(commands_providers.providers)
 providers.command("show")(commands_providers.provider_show)
 providers.command("compare")(commands_providers.provider_compare)
 
-trash = typer.Typer(help="What was removed in the last 30 days.", rich_markup_mode=None)
+trash = typer.Typer(rich_markup_mode=None)
+trash.callback(invoke_without_command=True)(commands_trash.trash)
 trash.command("list")(commands_trash.list_)
 trash.command("restore")(commands_trash.restore)
 trash.command("empty")(commands_trash.empty)

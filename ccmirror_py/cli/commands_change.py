@@ -184,7 +184,10 @@ def run(
     context: typer.Context,
     name: Name,
 ) -> None:
-    """Start a variant, as its own command does: ccm run NAME [+VERSION] [-- ARGUMENTS]."""
+    """Start a variant, as its own command does.
+
+    With another version, once: ccm run NAME +VERSION -- ARGUMENTS.
+    """
     from ccmirror_py.operations import run as operation
 
     arguments = list(context.args)
@@ -207,7 +210,10 @@ def remove(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Take variants away: program, config, sessions, key and command. Back: ccm trash restore."""
+    """Take variants away, into the trash for 30 days.
+
+    Program, config, sessions, key and command. They come back with: ccm trash restore NAME.
+    """
     from ccmirror_py.operations import remove as operation
 
     context = wiring.context()
@@ -240,7 +246,10 @@ def key_set(
     api_key_stdin: KeyStdin = False,
     api_key_command: KeyCommand = None,
 ) -> None:
-    """Say how the key comes; without an option it is asked for and stored."""
+    """Say how the key comes.
+
+    Without an option it is asked for and stored.
+    """
     from ccmirror_py.credential import NewKey
     from ccmirror_py.operations import key as operation
     from ccmirror_py.secret import parse_secret
@@ -277,9 +286,12 @@ def prune(dry_run: DryRun = False, as_json: AsJson = False) -> None:
     freed = operation(wiring.context(), dry_run)
     if as_json:
         releases = [{"package": p, "version": v} for p, v in freed.releases]
-        out_json({"schema": 1, "dry_run": dry_run, "releases": releases, "bytes": freed.bytes})
+        sizes = {"bytes": freed.bytes, "trashed": freed.trashed}
+        out_json({"schema": 1, "dry_run": dry_run, "releases": releases, **sizes})
         return
     for package, version in freed.releases:
         out(f"{package} {version}")
     verb = "would be freed" if dry_run else "freed"
     out(f"{freed.bytes / 1e6:,.0f} MB {verb}.")
+    if freed.trashed:
+        note(f"The trash still holds {freed.trashed / 1e6:,.0f} MB; to free them: ccm trash empty")

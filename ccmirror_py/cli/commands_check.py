@@ -20,13 +20,17 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check variants; exit code 1 when something is wrong."""
+    """Check variants, and mend them with --fix.
+
+    The exit code is 1 when something is wrong.
+    """
     from ccmirror_py.operations import doctor as operation
 
     context = wiring.context()
-    chosen = list(names or context.variants.names())
+    lost = context.variants.lost()
+    chosen = list(names or sorted([*context.variants.names(), *lost]))
     for name in chosen:
-        if not context.variants.exists(name):
+        if name not in lost and not context.variants.exists(name):
             raise NotFoundError("variant", name, context.variants.names())
     checks: list[Check] = []
     for name in chosen if fix else []:
@@ -68,7 +72,11 @@ def _launched(context: Context, name: str) -> list[Check]:
 
 
 def audit(name: Name, as_json: AsJson = False) -> None:
-    """Start a throw-away twin among bait and show what it touched; exit code 1 for any leak."""
+    """Start a throw-away twin and show what leaks.
+
+    It runs among bait; shown are the files, variables, requests and hosts it touched. The exit code
+    is 1 for any leak.
+    """
     from ccmirror_py.operations.audit import audit as operation
 
     context = wiring.context()
@@ -90,7 +98,10 @@ def verify(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read every installed program again and compare it with its receipt."""
+    """Read every installed program again.
+
+    Each is compared with its receipt.
+    """
     from ccmirror_py.operations.prune import verify as operation
 
     context = wiring.context()
@@ -118,7 +129,10 @@ def verify(
 def echo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any.")] = 43117,
 ) -> None:
-    """Answer as a model would, on this machine only: for trying a variant without a key."""
+    """Answer as a model would, for trying without a key.
+
+    It listens on this machine only.
+    """
     from ccmirror_py.echo import EchoServer, Received
 
     def tell(request: Received) -> None:
@@ -139,7 +153,10 @@ def echo(
 def completion(
     shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")],
 ) -> None:
-    """Print a completion script: ccm completion zsh > ~/.zfunc/_ccm"""
+    """Print a completion script for bash, zsh or fish.
+
+    Such as: ccm completion zsh > ~/.zfunc/_ccm
+    """
     from typer._completion_shared import get_completion_script
 
     if shell not in ("bash", "zsh", "fish"):

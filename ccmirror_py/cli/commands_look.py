@@ -146,7 +146,7 @@ def versions(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which versions are installed, and which variants use them."""
+    """Show which versions are installed, and for whom."""
     context = wiring.context()
     if available:
         tags, published = context.registry.tags_and_versions()

@@ -31,7 +31,10 @@ def probe(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Talk to a variant's endpoint as its Claude Code would; exit code 1 when that can't work."""
+    """Ask a variant's endpoint as its Claude Code would.
+
+    For each fault it says the cause and what mends it. The exit code is 1 when it can't work.
+    """
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "probe")
     found = {name: _rows(context, name, deep, launch) for name in chosen}

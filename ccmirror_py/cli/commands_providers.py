@@ -81,7 +81,10 @@ def provider_show(
     id_: Annotated[str, typer.Argument(metavar="PROVIDER", autocompletion=complete_provider)],
     as_json: AsJson = False,
 ) -> None:
-    """Show one provider: endpoint, key, models, prices, and how sure each fact is."""
+    """Show all that is known of one provider.
+
+    Endpoint, key, models, prices, and how sure each fact is.
+    """
     provider = wiring.context().providers.get(id_)
     if as_json:
         out_json({"schema": 1, "provider": provider_json(id_, provider)})
@@ -200,7 +203,10 @@ def provider_compare(
 
 
 def models(name: Name, as_json: AsJson = False) -> None:
-    """Show what a variant's endpoint lists now: windows, prices, and which tier uses which."""
+    """Show which models a variant's endpoint lists now.
+
+    With their windows and prices, and which tier uses which.
+    """
     from ccmirror_py.operations import models as operation
 
     context = wiring.context()

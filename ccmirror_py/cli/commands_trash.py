@@ -15,6 +15,12 @@ from ccmirror_py.trash import Trashed
 _WHICH = "A removed variant: its name (the newest of it) or its id."
 
 
+def trash(call: typer.Context) -> None:
+    """Show and restore what was removed in the last 30 days."""
+    if call.invoked_subcommand is None:
+        list_()
+
+
 def list_(as_json: AsJson = False) -> None:
     """Show what was removed and until when it is kept."""
     context = wiring.context()
@@ -37,7 +43,10 @@ def restore(
         str, typer.Argument(metavar="NAME", help=_WHICH, autocompletion=complete_trashed)
     ],
 ) -> None:
-    """Bring a removed variant back as it was: config, sessions, key, version and command."""
+    """Bring a removed variant back as it was.
+
+    With its config, sessions, key, version and command.
+    """
     from ccmirror_py.operations import trash as operation
 
     name = operation.restore(wiring.context(), which).name

@@ -76,7 +76,10 @@ def pin(
 
 
 def unpin(name: Name) -> None:
-    """Let a variant follow the newest version again, from its next update on."""
+    """Let a variant follow the newest version again.
+
+    It moves with its next update.
+    """
     from ccmirror_py.operations import update as operation
 
     variant = operation.unpin(wiring.context(), name)
@@ -84,7 +87,10 @@ def unpin(name: Name) -> None:
 
 
 def rollback(name: Name) -> None:
-    """Go back to what a variant was before its last change; again: forward. Needs no network."""
+    """Go back to what a variant was before its last change.
+
+    Once more goes forward again. It needs no network.
+    """
     from ccmirror_py.operations.rollback import rollback as operation
 
     context = wiring.context()

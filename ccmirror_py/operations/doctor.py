@@ -56,6 +56,10 @@ def _current(context: Context, name: str) -> str:
 
 
 def _variant(context: Context, name: str) -> Iterator[Check]:
+    if name in context.variants.lost():
+        detail = f"{context.home.current(name)} is gone; the rest is there"
+        yield Check(name, "record", "failed", detail, f"ccm doctor --fix {name}")
+        return
     entry = context.variants.get_or_broken(name)
     if isinstance(entry, Broken):
         yield Check(name, "record", "failed", entry.error.sentence, entry.error.hint)

@@ -17,10 +17,11 @@ from ccmirror_py.variants import Broken
 
 @dataclass(frozen=True)
 class Freed:
-    """Releases taken out of the store, and the bytes that came free on the disk."""
+    """Releases taken out of the store, bytes that came free, and those the trash still holds."""
 
     releases: list[Key]
     bytes: int
+    trashed: int
 
 
 def unused_releases(context: Context) -> list[Key]:
@@ -72,20 +73,22 @@ def prune(context: Context, dry_run: bool) -> Freed:
         empty(context, [entry for entry in context.trash.entries() if entry.is_expired])
     releases = unused_releases(context)
     if dry_run:
-        return Freed(releases, sum(_own_bytes(context.store.directory(key)) for key in releases))
+        size = sum(_own_bytes(context.store.directory(key)) for key in releases)
+        return Freed(releases, size, _trashed_bytes(context))
     in_use = {session.generation for session in running_sessions(context.home)}
     for name in context.variants.names():
         with context.changing(name):
             if context.variants.exists(name):  # it may have been removed since
                 context.variants.prune(name, in_use)
-    freed = Freed([], 0)
+    taken, size = [], 0
     for key in releases:
-        size = _own_bytes(context.store.directory(key))
+        own = _own_bytes(context.store.directory(key))
         if context.store.remove(key, partial(_is_unused, context, key), context.say):
-            freed = Freed([*freed.releases, key], freed.bytes + size)
+            taken.append(key)
+            size += own
     if not in_use:
         fs.remove_tree(context.home.cache / "settings")
-    return freed
+    return Freed(taken, size, _trashed_bytes(context))
 
 
 def verify(context: Context) -> dict[Path, list[str]]:
@@ -127,11 +130,15 @@ def _inodes(directory: Path) -> frozenset[int]:
     )
 
 
+def _trashed_bytes(context: Context) -> int:
+    return sum(_own_bytes(entry.path) for entry in context.trash.entries())
+
+
 def _own_bytes(directory: Path) -> int:
     """Bytes that come free when `directory` goes: files with other links keep theirs."""
     states = []
     for folder, _, names in os.walk(directory):
         for name in names:
             with suppress(FileNotFoundError):  # another command takes it away now
-                states.append((Path(folder) / name).stat())
+                states.append((Path(folder) / name).lstat())
     return sum(state.st_size for state in states if state.st_nlink == 1)
