@@ -25,7 +25,7 @@ Done = subprocess.CompletedProcess[str]
 KEY = "sk-secret-0123456789"
 COMMANDS = (
     *("create", "list", "ls", "show", "run", "update", "pin", "unpin", "rollback", "remove", "rm"),
-    *("key", "key set", "key show", "key remove", "env", "which", "versions"),
+    *("key", "key set", "key show", "key test", "key remove", "env", "which", "versions"),
     *("providers", "providers show", "doctor", "verify", "prune", "echo", "completion"),
 )
 READING = (

@@ -63,6 +63,6 @@ def _judged(talk: Talk, host: str) -> Row:
     stranger = Talk(target, "ccm-no-such-key", talk.line).ask(ask)
     if heard.status and access.is_key_refused(stranger):
         return Row("key", "ok", f"{host} takes the key, and refuses another")
-    refusal = refused("key", heard, target, f"{host} refuses the request, but not for its key")
-    fix = f"nothing proves the key yet; see: ccm probe {target.name}"
-    return Row("key", "failed", refusal.detail, fix)
+    why = refused("key", heard, target, f"{host} refuses the request, but not for its key").detail
+    fix = f"see what is in the way: ccm probe {target.name}"
+    return Row("key", "failed", f"nothing proves the key: {why}", fix)
