@@ -257,10 +257,10 @@ def credential_to_json(credential: Credential) -> dict[str, object]:
         case FromVariable(name):
             return {"from": "variable", "name": name}
         case FromFile(host):
-            return {"from": "file", **({"host": host} if host else {})}
+            return {"from": "file", **({} if host is None else {"host": host})}
         case FromKeyring(account, host):
             found = {"from": "keyring", "account": account}
-            return {**found, **({"host": host} if host else {})}
+            return {**found, **({} if host is None else {"host": host})}
         case FromCommand(argv):
             return {"from": "command", "argv": list(argv)}
         case NoKey():

@@ -160,6 +160,14 @@ def test_updates_keep_it(user: Sandbox, ring: Mapping[str, str]) -> None:
     assert (account(user), token(user)) == (before, KEY)
 
 
+def test_nobody_else_sees_which_entries_there_are(user: Sandbox) -> None:
+    done = user.run("sh", "-c", f"umask 0; exec {CCM} {' '.join(CREATE)}", stdin=f"{KEY}\n")
+    assert done.returncode == 0, done.stderr
+    directory = user.ccm_home / ".keyring"
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in directory.iterdir()] == [0o600]
+
+
 # --- when there is no keyring -----------------------------------------------------------------
 
 
