@@ -38,7 +38,9 @@ class KeyringEntries:
         fs.write_file(self._home.keyring / account, b"", 0o600)
         try:
             os_keyring.store(account, key, self._system)
-        except BaseException:
+        except CcmError:
+            with suppress(CcmError):
+                os_keyring.delete(account, self._system)  # it may have failed after the fact
             fs.remove_file(self._home.keyring / account)
             raise
         if os_keyring.read(account, self._system).reveal() != key.reveal():
@@ -61,10 +63,10 @@ class KeyringEntries:
                 fs.remove_file(self._home.keyring / f"{account}{_MARK}")
                 fs.remove_file(self._home.keyring / account)
             except (CcmError, OSError) as error:
-                why = error.sentence if isinstance(error, CcmError) else error.strerror
+                why = error.sentence if isinstance(error, CcmError) else str(error.strerror)
                 say(
-                    f"An old key of {name} is still in the keyring ({why}) "
-                    "The next ccm command that changes something tries again."
+                    f"An old key of {name} is still in the keyring ({why.rstrip('.')}); "
+                    "the next ccm command that changes something tries again."
                 )
 
     def is_left(self, account: str) -> bool:

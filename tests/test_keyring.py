@@ -9,10 +9,11 @@ import pexpect
 import pytest
 
 from ccmirror_py import os_keyring
+from ccmirror_py.echo import EchoServer
 from ccmirror_py.home import Home
 from ccmirror_py.journal import Journal
 from ccmirror_py.variants import Variants
-from tests.conftest import CCM, Sandbox, make_sandbox
+from tests.conftest import CCM, Sandbox, make_sandbox, network_environ, provide
 from tests.keyring_service import keyring_service, needs_keyring, put, stored, take
 from tests.npm_registry import NpmRegistry
 
@@ -166,6 +167,25 @@ def test_nobody_else_sees_which_entries_there_are(user: Sandbox) -> None:
     directory = user.ccm_home / ".keyring"
     assert directory.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in directory.iterdir()] == [0o600]
+
+
+@pytest.mark.parametrize("auth", ["bearer", "x-api-key"])
+def test_the_real_claude_code_sends_it(
+    tmp_path: Path, ring: Mapping[str, str], echo: EchoServer, auth: str
+) -> None:
+    real = make_sandbox(tmp_path / "home", {**network_environ(), **ring})
+    version = provide(real, "latest")
+    words = ("create", "zai", "--provider", "custom", "--base-url", echo.url, "--model", "m")
+    made = ("--auth", auth, "--claude-version", version, *CREATE[4:])
+    real.must(*words, *made, stdin=f"{KEY}\n")
+    for key in (KEY, OTHER):
+        put(ring, account(real), key)
+        done = real.run(real.launcher("zai"), "-p", "hi")
+        assert (done.returncode, done.stdout) == (0, "echo from m: hi\n"), done.stderr
+        last = [request for request in echo.received if request.method == "POST"][-1]
+        sent = (last.header("authorization"), last.header("x-api-key"))
+        assert sent == ((f"Bearer {key}", None) if auth == "bearer" else (None, key))
+    assert on_disk(real, KEY) == []
 
 
 # --- when there is no keyring -----------------------------------------------------------------
