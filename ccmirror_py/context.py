@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.journal import Journal
+from ccmirror_py.keyring_entries import KeyringEntries
 from ccmirror_py.providers import Providers
 from ccmirror_py.release import Platform, Release
 from ccmirror_py.store import Store
@@ -53,6 +54,10 @@ class Context:
         return Trash(self.home)
 
     @cached_property
+    def keyring(self) -> KeyringEntries:
+        return KeyringEntries(self.home, self.variants, self.trash, self.platform.os)
+
+    @cached_property
     def store(self) -> Store:
         return Store(self.home, self.platform)
 
@@ -74,6 +79,10 @@ class Context:
         """Before the first change of a command: directories, and what killed commands left."""
         self.home.prepare()
         self.journal.recover(self.say)
+        for name in self.keyring.names():
+            with self.home.lock_if_free(name) as free:
+                if free:
+                    self.keyring.sweep(name, self.say)
 
     @contextmanager
     def changing(self, name: str) -> Iterator[None]:
@@ -83,7 +92,10 @@ class Context:
         """
         with self.home.lock(name, self.say):
             self.journal.settle(name, self.say)
-            yield
+            try:
+                yield
+            finally:
+                self.keyring.sweep(name, self.say)
 
     def installed(self, release: Release) -> Path:
         """The directory of `release` in the store, downloaded when it is not there.

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, cast
+from typing import cast
 
+from ccmirror_py.address import host_of
 from ccmirror_py.errors import UsageError
-from ccmirror_py.provider import VARIABLE, AuthStyle
+from ccmirror_py.provider import AuthStyle
+from ccmirror_py.record import Record, variable_name
 from ccmirror_py.version import Spec, Version, parse_spec, parse_version
-
-T = TypeVar("T")
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
@@ -25,6 +25,7 @@ _SHELL_WORDS = set(
 )
 # argv[0] of these names turns the native program into another tool (measured, 2.1.330).
 _CLAUDE_WORDS = {"claude", "ccm", "rg", "ugrep", "bfs", "node"}
+_ACCOUNT = re.compile(rf"{_NAME.pattern}~[0-9a-f]{{16}}")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,20 @@ class FromVariable:
 
 @dataclass(frozen=True)
 class FromFile:
-    """The key is stored in the variant's own file, mode 0600."""
+    """The key is stored in the variant's own file, mode 0600.
+
+    `host` is where alone it goes, as `address.host_of` writes it; None before that is known.
+    """
+
+    host: str | None = None
+
+
+@dataclass(frozen=True)
+class FromKeyring:
+    """The key is stored in the system's keyring under `account`; `host` as above."""
+
+    account: str
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class NoKey:
     """There is none: a login of Claude Code itself, or a server that wants none."""
 
 
-Credential = FromVariable | FromFile | FromCommand | NoKey
+Credential = FromVariable | FromFile | FromKeyring | FromCommand | NoKey
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,33 @@ class Variant:
     def base_url(self) -> str | None:
         return self.environment.get("ANTHROPIC_BASE_URL")
 
+    @property
+    def host(self) -> str | None:
+        """Where its requests go, and its key with them."""
+        try:
+            return host_of(self.base_url) if self.base_url else None
+        except ValueError:
+            return self.base_url  # of a record somebody spoiled: like no other host
+
+
+def bound(variant: Variant) -> Variant:
+    """With a stored key tied to the host the variant talks to."""
+    credential = variant.credential
+    if not isinstance(credential, FromFile | FromKeyring):
+        return variant
+    return replace(variant, credential=replace(credential, host=variant.host))
+
+
+def given_for(variant: Variant) -> str | None:
+    """The host its stored key is tied to; None without one."""
+    credential = variant.credential
+    return credential.host if isinstance(credential, FromFile | FromKeyring) else None
+
+
+def strays(variant: Variant) -> bool:
+    """Whether its stored key would go to another host than the one it was given for."""
+    return None not in (given_for(variant), variant.host) and given_for(variant) != variant.host
+
 
 def same_program(one: Variant, other: Variant) -> bool:
     """Whether two records start the same: they differ in their key, their rule and their date."""
@@ -111,6 +152,11 @@ def same_program(one: Variant, other: Variant) -> bool:
 def is_name(text: str) -> bool:
     """Whether `text` has the form of a name: one part of a path, and the same on every system."""
     return bool(_NAME.fullmatch(text)) and not text.endswith(".")
+
+
+def is_account(text: str, name: str) -> bool:
+    """Whether `text` can be an entry of the keyring that belongs to the variant `name`."""
+    return bool(_ACCOUNT.fullmatch(text)) and text.rpartition("~")[0] == name
 
 
 def check_name(text: str) -> str:
@@ -165,7 +211,7 @@ def is_newer(schema: object) -> bool:
 
 def from_json(document: object) -> Variant:
     """The record in `document`; ValueError says what is wrong with it."""
-    record = _Record(document)
+    record = Record(document)
     if record.take("schema", int) != SCHEMA:
         raise ValueError("has a schema this ccm does not know")
     auth_style = record.take_or_none("auth_style", str)
@@ -184,7 +230,7 @@ def from_json(document: object) -> Variant:
                 context_window=record.tokens("context_window"),
                 env=record.variables("env"),
                 args=record.texts("args"),
-                inherit=tuple(map(_variable, record.texts("inherit"))),
+                inherit=tuple(map(variable_name, record.texts("inherit"))),
                 yolo=record.take("yolo", bool),
                 share_claude_md=record.take("share_claude_md", bool),
             ),
@@ -192,12 +238,17 @@ def from_json(document: object) -> Variant:
             version=parse_version(record.take("version", str)),
             credential=credential_from_json(record.take("credential", dict)),
             environment=record.variables("environment"),
-            key_variable=None if key_variable is None else _variable(key_variable),
+            key_variable=None if key_variable is None else variable_name(key_variable),
             created=record.take("created", str),
             updated=record.take("updated", str),
         )
     except UsageError as error:
         raise ValueError(f"is damaged: {error.sentence}") from None
+    credential = variant.credential
+    if isinstance(credential, FromKeyring) and not is_account(credential.account, variant.name):
+        raise ValueError("has the keyring's entry of another variant")
+    if isinstance(credential, FromFile) and credential.host is None:
+        return bound(variant)  # written before hosts were: the key was given for this one
     return variant
 
 
@@ -205,8 +256,11 @@ def credential_to_json(credential: Credential) -> dict[str, object]:
     match credential:
         case FromVariable(name):
             return {"from": "variable", "name": name}
-        case FromFile():
-            return {"from": "file"}
+        case FromFile(host):
+            return {"from": "file", **({} if host is None else {"host": host})}
+        case FromKeyring(account, host):
+            found = {"from": "keyring", "account": account}
+            return {**found, **({} if host is None else {"host": host})}
         case FromCommand(argv):
             return {"from": "command", "argv": list(argv)}
         case NoKey():
@@ -214,12 +268,17 @@ def credential_to_json(credential: Credential) -> dict[str, object]:
 
 
 def credential_from_json(document: object) -> Credential:
-    record = _Record(document)
+    record = Record(document)
     match record.take("from", str):
         case "variable":
-            return FromVariable(_variable(record.take("name", str)))
+            return FromVariable(variable_name(record.take("name", str)))
         case "file":
-            return FromFile()
+            return FromFile(record.take_or_none("host", str))
+        case "keyring":
+            account = record.take("account", str)
+            if not _ACCOUNT.fullmatch(account):
+                raise ValueError(f"has '{account}' for an entry of the keyring")
+            return FromKeyring(account, record.take_or_none("host", str))
         case "command":
             argv = record.texts("argv")
             if not argv:
@@ -229,69 +288,3 @@ def credential_from_json(document: object) -> Credential:
             return NoKey()
         case other:
             raise ValueError(f"has an unknown credential '{other}'")
-
-
-def _variable(name: str) -> str:
-    """Names of variables stand unquoted in the launcher."""
-    if not VARIABLE.fullmatch(name):
-        raise ValueError(f"has '{name}' for the name of a variable")
-    return name
-
-
-class _Record:
-    """A JSON object read with types; every complaint is a ValueError naming the field."""
-
-    def __init__(self, document: object) -> None:
-        if not isinstance(document, dict):
-            raise ValueError("is not a JSON object")
-        self._values: dict[str, object] = document
-
-    def take(self, name: str, kind: type[T]) -> T:
-        value = self.take_or_none(name, kind)
-        if value is None:
-            raise ValueError(f"lacks '{name}'")
-        return value
-
-    def take_or_none(self, name: str, kind: type[T]) -> T | None:
-        value = self._values.get(name)
-        if value is not None and (
-            not isinstance(value, kind) or (kind is int and isinstance(value, bool))
-        ):
-            raise ValueError(f"has a '{name}' that is not a {kind.__name__}")
-        if isinstance(value, str):
-            _check_text(name, value)
-        return value
-
-    def tokens(self, name: str) -> int | None:
-        number = self.take_or_none(name, int)
-        if number is not None and number < 1:
-            raise ValueError(f"has a '{name}' that is not a number of tokens")
-        return number
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        values = self.take(name, list)
-        if not all(isinstance(value, str) for value in values):
-            raise ValueError(f"has a '{name}' that is not a list of texts")
-        for value in values:
-            _check_text(name, value)
-        return tuple(values)
-
-    def texts_by_name(self, name: str) -> dict[str, str]:
-        values = self.take(name, dict)
-        if not all(isinstance(k, str) and isinstance(v, str) for k, v in values.items()):
-            raise ValueError(f"has a '{name}' that does not map texts to texts")
-        for value in values.values():
-            _check_text(name, value)
-        return dict(values)
-
-    def variables(self, name: str) -> dict[str, str]:
-        return {_variable(key): value for key, value in self.texts_by_name(name).items()}
-
-
-def _check_text(name: str, value: str) -> None:
-    try:
-        usable = b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        usable = False
-    if not usable:
-        raise ValueError(f"has a '{name}' that no program could be given")

@@ -6,6 +6,7 @@ from typer._completion_classes import completion_init
 from ccmirror_py.cli import (
     commands_change,
     commands_check,
+    commands_key,
     commands_look,
     commands_probe,
     commands_providers,
@@ -38,11 +39,12 @@ _PASS_ON = {
 }
 
 key = typer.Typer(
-    help="Change how the key of a variant comes.", rich_markup_mode=None, no_args_is_help=True
+    help="How the key of a variant comes.", rich_markup_mode=None, no_args_is_help=True
 )
-key.command("set")(commands_change.key_set)
-key.command("show")(commands_look.key_show)
-key.command("remove")(commands_change.key_remove)
+key.command("set")(commands_key.set_)
+key.command("show")(commands_key.show)
+key.command("test")(commands_key.try_)
+key.command("remove")(commands_key.remove)
 
 providers = typer.Typer(help="Show the providers there are.", rich_markup_mode=None)
 providers.callback(invoke_without_command=True)(commands_providers.providers)

@@ -11,7 +11,7 @@ from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.credential import described
 from ccmirror_py.errors import UsageError
-from ccmirror_py.variant import Variant, credential_to_json
+from ccmirror_py.variant import Variant
 from ccmirror_py.variants import Broken
 
 
@@ -174,13 +174,3 @@ def versions(
         out(render.table(("VERSION", "PACKAGE", "USED BY"), rows))
     else:
         note("Nothing is installed yet.")
-
-
-def key_show(name: Name, as_json: AsJson = False) -> None:
-    """Show how the key comes, never the key."""
-    variant = wiring.context().variants.get(name)
-    if as_json:
-        credential = credential_to_json(variant.credential)
-        out_json({"schema": 1, "name": name, "credential": credential})
-    else:
-        out(described(variant.credential))
