@@ -28,7 +28,8 @@ class Launch:
     `pinned` is what the file `settings` holds. `again` is the launcher that is current by then, to
     be asked once when something is gone; empty for none. `network` holds the values of
     NETWORK_NAMES that `settings` pins; another value in the shell is a case for ccm, as other
-    settings are. `ccm` is the command that runs ccm itself.
+    settings are. `ccm` is the command that runs ccm itself. `title` is for the window, `splash` a
+    file to be shown before; both on a terminal only, and not where an answer is all that is wanted.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Launch:
     args: tuple[str, ...]
     inherit: tuple[str, ...]
     ccm: tuple[str, ...]
+    title: str = ""
+    splash: str = ""
 
 
 def render(launch: Launch) -> str:
@@ -64,6 +67,7 @@ def render(launch: Launch) -> str:
             _key(launch),
             _clear(launch),
             _exports(launch),
+            _greeting(launch),
             _exec(launch),
         )
     )
@@ -106,9 +110,12 @@ case ${{1-}} in
     ccm_fail "ccm keeps the version of this variant; run: ccm update {launch.name}" 2 ;;
   +*) ccm_hand_over "$@" ;;
 esac
+ccm_quiet=
 for ccm_argument do
   case $ccm_argument in
     --) break ;;
+    -p | -[!-]*p* | --print | --print=* | --output-format* | -h | --help | -v | --version)
+      ccm_quiet=1 ;;
     --settings | --settings=*) ccm_hand_over "$@" ;;
   esac
 done
@@ -244,6 +251,26 @@ def _exports(launch: Launch) -> str:
     return "\n" + "\n".join(lines) + "\n"
 
 
+def _greeting(launch: Launch) -> str:
+    """What people see, and no pipe: the window's title, then the splash."""
+    shown = ""
+    if launch.title:
+        shown += f"  printf '\\033]0;%s\\007' {quote(launch.title)}\n"
+    if launch.splash:
+        shown += f"""\
+  case ${{1-}} in
+    '' | -* | *' '*)
+      while IFS= read -r ccm_line; do
+        printf '%s\\n' "$ccm_line"
+      done 2>/dev/null <{quote(launch.splash)} ;;
+  esac
+"""
+    if not shown:
+        return ""
+    terminal = '[ -t 1 ] && [ -z "$ccm_quiet" ] && [ "${TERM-dumb}" != dumb ]'
+    return f"if {terminal}; then\n{shown}fi\n"
+
+
 def _exec(launch: Launch) -> str:
     words = [
         _program(launch),
@@ -254,7 +281,7 @@ def _exec(launch: Launch) -> str:
         # some shells close what only `exec 3<` opened before they start a program
         *(["3<&3"] if launch.key_variable == KEY_DESCRIPTOR else []),
     ]
-    names = "ccm_key ccm_line ccm_ifs ccm_argument ccm_missing ccm_settings"
+    names = "ccm_key ccm_line ccm_ifs ccm_argument ccm_missing ccm_settings ccm_quiet"
     # a shell that can't exec says so and ends: this is the last moment to ask another launcher
     gone = f'[ -f {quote(launch.program)} ] || {{ unset CCM_VARIANT; ccm_again "$@"; }}\n'
     return f"\n{gone}unset {names}\nexec {' '.join(words)}\n}}\n"

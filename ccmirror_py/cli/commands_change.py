@@ -82,6 +82,14 @@ def create(
     share_claude_md: Annotated[
         bool, typer.Option("--share-claude-md", help="Let ~/.claude/CLAUDE.md reach this variant.")
     ] = False,
+    theme: Annotated[
+        str | None,
+        typer.Option(help="Another provider's theme, or none.", autocompletion=complete_provider),
+    ] = None,
+    status_line: Annotated[bool, typer.Option("--status-line/--no-status-line")] = True,
+    guidance: Annotated[
+        bool, typer.Option("--guidance/--no-guidance", help="Tell the model where it runs.")
+    ] = True,
     force: Annotated[
         bool, typer.Option("--force", help="Make an existing variant anew; its config stays.")
     ] = False,
@@ -129,6 +137,7 @@ def create(
         inherit=params.variable_names(inherit or []),
         yolo=yolo,
         share_claude_md=share_claude_md,
+        looks=params.looks(context, theme, status_line, guidance),
     )
     operation.check_choices(data, choices)
     operation.check_free(context, name, force, shadow)

@@ -25,7 +25,7 @@ from ccmirror_py.echo import EchoServer
 from ccmirror_py.home import Home
 from ccmirror_py.journal import Journal
 from ccmirror_py.launcher import Launch
-from ccmirror_py.operations import doctor_fix, publish
+from ccmirror_py.operations import doctor_fix, looks, publish
 from tests.conftest import CCM, Sandbox, provide
 from tests.npm_registry import NpmRegistry
 from tests.safety import told
@@ -818,7 +818,7 @@ SEEDS = {
     ),
     "a launcher cut": Seed(publish, "render", _without_braces, "launch", "cut", "WRONG"),
     "a broken .claude.json written anew": Seed(
-        publish, "_read_object", _anything, ".claude.json", "no text", ".claude.json was"
+        looks, "_read_object", _anything, ".claude.json", "no text", ".claude.json was"
     ),
     "a name no file can have": Seed(
         store, "ValueError", KeyError, "receipt", 'files: {"\\u0000": ""}', "ValueError"
