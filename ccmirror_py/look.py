@@ -20,6 +20,7 @@ NO_THEME = "none"
 LONGEST_GUIDANCE = 8000
 """Characters. It goes along with every request of the variant."""
 
+_THEME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -88,6 +89,13 @@ def _hue(degrees: int) -> str:
     return "#" + "".join(f"{part:02x}" for part in parts)
 
 
+def too_old(version: Version) -> str:
+    """What to tell about themes; "" where Claude Code knows them."""
+    if version >= FIRST_WITH_THEMES:
+        return ""
+    return f"Claude Code {version} knows no themes of ccm's; {FIRST_WITH_THEMES} is the first."
+
+
 def to_json(looks: Looks) -> dict[str, object]:
     return {
         "theme": looks.theme,
@@ -107,6 +115,8 @@ def from_json(document: Mapping[str, object]) -> Looks:
     for key in ("theme", "guidance"):
         if not isinstance(values[key], str | None):
             raise ValueError(f"has a '{key}' in 'looks' that is not a text")
+    if not _THEME.fullmatch(cast(str | None, values["theme"]) or NO_THEME):
+        raise ValueError("has a 'theme' in 'looks' that can be no provider's")
     for key in ("status_line", "verbs", "title", "splash"):
         if not isinstance(values[key], bool):
             raise ValueError(f"has a '{key}' in 'looks' that is not true or false")

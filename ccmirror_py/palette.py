@@ -58,7 +58,8 @@ _ANSI = {
     "whiteBright": _WHITE,
 }
 _READABLE = {
-    "dark": ("redBright", "greenBright", "yellowBright", "blueBright", "magentaBright"),
+    # a bright blue is 4.4 on black at best
+    "dark": ("redBright", "greenBright", "yellowBright", "magentaBright", "cyanBright"),
     "light": ("red", "blue", "magenta"),
 }
 
@@ -183,7 +184,7 @@ def _full(look: Look, form: Form) -> dict[str, str]:
 def _sixteen(look: Look, form: Form) -> dict[str, str]:
     """The terminal's own colours: the nearest two of those that can be read on it."""
     dark = form == "dark-ansi"
-    names = _READABLE["dark" if dark else "light"] + (("cyanBright",) if dark else ())
+    names = _READABLE["dark" if dark else "light"]
     first = _nearest(look.accent, names, "whiteBright" if dark else "black")
     second = _nearest(look.second, [n for n in names if n != first], first)
     values = {

@@ -23,7 +23,8 @@ FILES = {
 LAYERS = {
     "pure": "address changes check diagnosis environment errors guidance heard launcher "
     "local_servers look messages model_list npmrc outcome palette prices probe "
-    "probe_access probe_talk provider release secret seeding settings signature statusline streams toml_table variant version",
+    "probe_access probe_talk provider release secret seeding settings signature "
+    "statusline streams toml_table variant version",
     "adapter": "archive credential echo fs home host journal line providers registry releases "
     "sessions signers store times transport trash variants watch",
     "context": "context",

@@ -105,7 +105,7 @@ API_TIMEOUT_MS = "600000"
 deny = ["WebSearch"]
 
 [look]
-name = "Acme"
+name = "Acme colours"
 accent = "#aa5500"
 second = "#00aaff"
 tint = "#808080"
@@ -199,7 +199,7 @@ def test_a_whole_file_is_read_as_what_it_says() -> None:
         environment={"API_TIMEOUT_MS": "600000"},
         deny=("WebSearch",),
         docs_url="https://docs.acme.example/claude",
-        look=Look("Acme", "#aa5500", "#00aaff", "#808080", ("Working",), ("Be kind.",)),
+        look=Look("Acme colours", "#aa5500", "#00aaff", "#808080", ("Working",), ("Be kind.",)),
         facts=Facts(date(2026, 11, 22), False, {"models": "weak"}, ("docs",), ("a note",)),
     )
 

@@ -22,6 +22,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import described
 from ccmirror_py.environment import needed_names, weakness
 from ccmirror_py.errors import UsageError
+from ccmirror_py.look import too_old
 from ccmirror_py.provider import Provider
 from ccmirror_py.providers import ELSEWHERE
 from ccmirror_py.variant import Choices, FromFile, NoKey, Variant, check_name
@@ -181,6 +182,8 @@ def _report_created(
         out(f"  kept config    {context.home.config(name)} (its sessions are there again)")
     if weakness(variant.version):
         note(weakness(variant.version))
+    if too_old(variant.version):
+        note(too_old(variant.version))
     if variant.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
         note("Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox.")
     folder = str(context.home.bin_dir)

@@ -15,12 +15,12 @@ from ccmirror_py.cli.render import note, out, out_json, table
 from ccmirror_py.context import Context
 from ccmirror_py.errors import NotFoundError, UsageError
 from ccmirror_py.look import (
-    FIRST_WITH_THEMES,
     FORMS,
     LONGEST_GUIDANCE,
     NO_THEME,
     Form,
     check_guidance,
+    too_old,
 )
 from ccmirror_py.variant import Variant
 
@@ -236,7 +236,5 @@ def _checked(content: bytes) -> str:
 
 
 def _say_when_too_old(variant: Variant) -> None:
-    if variant.version < FIRST_WITH_THEMES and variant.choices.looks.theme != NO_THEME:
-        note(
-            f"Claude Code {variant.version} knows no such themes; {FIRST_WITH_THEMES} is the first."
-        )
+    if too_old(variant.version) and variant.choices.looks.theme != NO_THEME:
+        note(too_old(variant.version))
