@@ -260,9 +260,11 @@ def _greeting(launch: Launch) -> str:
         shown += f"""\
   case ${{1-}} in
     '' | -* | *' '*)
-      while IFS= read -r ccm_line; do
-        printf '%s\\n' "$ccm_line"
-      done 2>/dev/null <{quote(launch.splash)} ;;
+      if [ -r {quote(launch.splash)} ]; then
+        while IFS= read -r ccm_line; do
+          printf '%s\\n' "$ccm_line"
+        done <{quote(launch.splash)}
+      fi ;;
   esac
 """
     if not shown:
