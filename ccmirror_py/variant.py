@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from ccmirror_py import look
 from ccmirror_py.address import host_of
 from ccmirror_py.errors import UsageError
+from ccmirror_py.look import Looks
 from ccmirror_py.provider import AuthStyle
 from ccmirror_py.record import Record, variable_name
 from ccmirror_py.version import Spec, Version, parse_spec, parse_version
@@ -87,6 +89,7 @@ class Choices:
     inherit: tuple[str, ...] = ()
     yolo: bool = False
     share_claude_md: bool = False
+    looks: Looks = field(default_factory=Looks)
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,12 @@ def strays(variant: Variant) -> bool:
 
 
 def same_program(one: Variant, other: Variant) -> bool:
-    """Whether two records start the same: they differ in their key, their rule and their date."""
+    """Whether two records start the same: key, rule, date and looks may differ."""
 
     def plain(variant: Variant) -> Variant:
+        choices = replace(variant.choices, looks=Looks())
         keyless = replace(variant, credential=NoKey(), key_variable=None, environment={})
+        keyless = replace(keyless, choices=choices)
         return replace(keyless, spec=variant.version, updated="")
 
     return plain(one) == plain(other)
@@ -194,6 +199,7 @@ def to_json(variant: Variant) -> dict[str, object]:
         "inherit": list(choices.inherit),
         "yolo": choices.yolo,
         "share_claude_md": choices.share_claude_md,
+        "looks": look.to_json(choices.looks),
         "credential": credential_to_json(variant.credential),
         "key_variable": variant.key_variable,
         "environment": dict(variant.environment),
@@ -233,6 +239,7 @@ def from_json(document: object) -> Variant:
                 inherit=tuple(map(variable_name, record.texts("inherit"))),
                 yolo=record.take("yolo", bool),
                 share_claude_md=record.take("share_claude_md", bool),
+                looks=look.from_json(record.take_or_none("looks", dict) or {}),
             ),
             spec=parse_spec(record.take("spec", str)),
             version=parse_version(record.take("version", str)),

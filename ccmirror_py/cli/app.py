@@ -10,6 +10,7 @@ from ccmirror_py.cli import (
     commands_look,
     commands_probe,
     commands_providers,
+    commands_theme,
     commands_trash,
     commands_versions,
 )
@@ -57,6 +58,16 @@ trash.command("list")(commands_trash.list_)
 trash.command("restore")(commands_trash.restore)
 trash.command("empty")(commands_trash.empty)
 
+theme = typer.Typer(help="How a variant looks.", rich_markup_mode=None)
+theme.command("list")(commands_theme.theme_list)
+theme.command("show")(commands_theme.theme_show)
+theme.command("set")(commands_theme.theme_set)
+theme.command("preview")(commands_theme.theme_preview)
+
+guidance = typer.Typer(help="What the model of a variant is told.", rich_markup_mode=None)
+guidance.command("show")(commands_theme.guidance_show)
+guidance.command("edit")(commands_theme.guidance_edit)
+
 app.callback(invoke_without_command=True)(commands_look.overview)
 app.command("create")(commands_change.create)
 app.command("list")(commands_look.list_)
@@ -71,6 +82,8 @@ app.command("remove")(commands_change.remove)
 app.command("rm", hidden=True)(commands_change.remove)
 app.add_typer(trash, name="trash")
 app.add_typer(key, name="key")
+app.add_typer(theme, name="theme")
+app.add_typer(guidance, name="guidance")
 app.command("env")(commands_look.env)
 app.command("which")(commands_look.which)
 app.command("versions")(commands_look.versions)

@@ -14,6 +14,7 @@ from ccmirror_py.credential import fetch
 from ccmirror_py.environment import weakness
 from ccmirror_py.errors import CcmError
 from ccmirror_py.launcher import render
+from ccmirror_py.operations.looks import look_files
 from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import (
     launch_of,
@@ -123,6 +124,7 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
     if pinned.result == "ok":
         pinned = _pinned_check(context, variant, generation)
         yield _launcher_check(context, variant, generation)
+        yield from _looks_check(context, variant, generation)
     yield pinned
     yield _modes(context, name, generation, fix)
 
@@ -156,6 +158,24 @@ def _launcher_check(context: Context, variant: Variant, generation: Path) -> Che
     if not os.access(generation / "launch", os.X_OK):
         return Check(variant.name, "launcher", "failed", "can't be executed", fix)
     return Check(variant.name, "launcher", "ok")
+
+
+def _looks_check(context: Context, variant: Variant, generation: Path) -> Iterator[Check]:
+    """Theme, status line, guidance and splash; nothing is said without the provider's file."""
+    with suppress(CcmError):
+        wrong = []
+        for file, (content, mode) in look_files(context, variant).items():
+            try:
+                right = fs.read_file(generation / file) == content
+                right = right and os.access(generation / file, os.X_OK if mode & 0o100 else os.R_OK)
+            except OSError:
+                right = False
+            wrong += [] if right else [file]
+        fix = f"ccm doctor --fix {variant.name}"
+        detail = f"{', '.join(wrong)}: not what this ccm would write" if wrong else ""
+        yield Check(
+            variant.name, "looks", "failed" if wrong else "ok", detail, fix if wrong else ""
+        )
 
 
 def _modes(context: Context, name: str, generation: Path, fix: str) -> Check:

@@ -52,7 +52,7 @@ def _make_private(context: Context, name: str) -> None:
     _set_modes({home.config(name) / ".credentials.json": 0o600})
     with suppress(DamagedError):
         generation = home.generation(name, context.variants.number(name))
-        _set_modes({generation: 0o700, generation / "launch": 0o700})
+        _set_modes({generation / file: 0o700 for file in ("", "launch", "statusline")})
         _set_modes({generation / "credential": 0o600})
 
 
