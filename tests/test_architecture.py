@@ -22,22 +22,23 @@ FILES = {
 
 LAYERS = {
     "pure": "address changes check diagnosis environment errors heard launcher local_servers "
-    "messages model_list npmrc outcome prices probe probe_access probe_talk provider record "
-    "release secret settings signature streams toml_table variant version",
+    "messages model_list npmrc outcome patches prices probe probe_access probe_talk provider "
+    "record release secret settings signature streams toml_table variant version",
     "adapter": "archive credential echo fs home host journal keyring_entries line os_keyring "
-    "providers registry releases sessions signers store times transport trash variants watch",
+    "providers registry releases sessions signers store times transport trash tweakcc "
+    "variants watch",
     "context": "context",
     "operation": "operations.audit operations.compare operations.create operations.doctor "
     "operations.doctor_fix operations.doctor_launch operations.key operations.key_test "
     "operations.models "
     "operations.probe operations.probe_apply operations.probe_deep "
     "operations.probe_launch operations.prune operations.publish operations.remove "
-    "operations.rollback operations.run operations.trash operations.twin "
+    "operations.rollback operations.run operations.trash operations.tweak operations.twin "
     "operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_key "
     "cli.commands_look "
-    "cli.commands_probe cli.commands_providers cli.commands_trash cli.commands_versions "
-    "cli.completing cli.main cli.options cli.params cli.provider_json cli.render cli.wiring",
+    "cli.commands_probe cli.commands_providers cli.commands_trash cli.commands_tweak "
+    "cli.commands_versions cli.completing cli.main cli.options cli.params cli.provider_json cli.render cli.wiring",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 ORDER = list(LAYERS)
