@@ -273,7 +273,7 @@ def _tweaked_to_json(tweaked: Tweaked | None) -> dict[str, object] | None:
 def _tweaked_from_json(document: object) -> Tweaked | None:
     if document is None:
         return None
-    record = _Record(document)
+    record = Record(document)
     return Tweaked(record.take("by", str), record.texts("patches"))
 
 

@@ -38,7 +38,8 @@ LAYERS = {
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_key "
     "cli.commands_look "
     "cli.commands_probe cli.commands_providers cli.commands_trash cli.commands_tweak "
-    "cli.commands_versions cli.completing cli.main cli.options cli.params cli.provider_json cli.render cli.wiring",
+    "cli.commands_versions cli.completing cli.main cli.options cli.params cli.provider_json "
+    "cli.render cli.wiring",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 ORDER = list(LAYERS)

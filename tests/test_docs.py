@@ -17,7 +17,7 @@ from tests.safety.table import FLOORS
 DOCUMENTS = ("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md")
 COMMANDS = tuple(
     "create list show run update pin unpin rollback remove key env which versions providers models "
-    "doctor probe verify audit prune trash echo completion".split()
+    "doctor probe verify audit prune trash tweak echo completion".split()
 )
 
 
