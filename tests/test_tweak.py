@@ -342,25 +342,44 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@needs_node
-def test_a_kill_in_the_middle_leaves_the_variant_and_the_next_command_clears_up(
-    old: Sandbox,
-) -> None:
-    own = false_npm(old, "change('}{'); setInterval(() => {}, 1000);")
-    before = snapshot(old.ccm_home)
+def ended_while_it_patches(sandbox: Sandbox, by: signal.Signals) -> int:
+    """ccm gets the signal while a tweakcc that never ends is at work; the id of that one."""
+    own = false_npm(sandbox, "change('}{'); setInterval(() => {}, 1000);")
     notes = own / "tweakcc.json"
     process = subprocess.Popen(
-        [CCM, "tweak", "old"], env=dict(old.environ), stderr=subprocess.DEVNULL
+        [CCM, "tweak", "old"], env=dict(sandbox.environ), stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 60
         while not (notes.exists() and notes.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.05)
+        process.send_signal(by)
+        process.wait(30)
     finally:
         process.kill()
         process.wait()
-    time.sleep(0.2)
-    os.kill(json.loads(notes.read_text())["pid"], signal.SIGKILL)  # what the kill left running
+    return int(json.loads(notes.read_text())["pid"])
+
+
+@needs_node
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_in_the_middle_ends_tweakcc_too_and_leaves_nothing(
+    old: Sandbox, by: signal.Signals
+) -> None:
+    before = snapshot(old.ccm_home)
+    pid = ended_while_it_patches(old, by)
+    assert not is_running(pid)
+    assert snapshot(old.ccm_home) == before
+    assert os.listdir(old.ccm_home / ".staging") == []
+
+
+@needs_node
+def test_a_kill_in_the_middle_leaves_the_variant_and_the_next_command_clears_up(
+    old: Sandbox,
+) -> None:
+    before = snapshot(old.ccm_home)
+    pid = ended_while_it_patches(old, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)  # what the kill left running
     assert os.listdir(old.ccm_home / ".staging") != []
     left = {n: v for n, v in snapshot(old.ccm_home).items() if not n.startswith(".staging")}
     assert left == before

@@ -17,6 +17,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.errors import BusyError, CcmError, UsageError
 from ccmirror_py.operations.doctor_launch import launch_checks
 from ccmirror_py.operations.publish import START_TIMEOUT, Next, publish, settings_for
+from ccmirror_py.operations.twin import ended_by_a_signal
 from ccmirror_py.patches import DEFAULT, TOOL, Patch, check_version, chosen, not_applied
 from ccmirror_py.patches import settings_for as tweakcc_settings
 from ccmirror_py.release import FIRST_NATIVE, program_of
@@ -42,7 +43,7 @@ def tweak(context: Context, request: TweakRequest) -> Variant:
     patches = chosen(request.patches or DEFAULT, seen.version, own is not None)
     node = tweakcc.find_node(context.environ)
     context.begin_change()
-    with _workplace(context, request.name) as directory:
+    with ended_by_a_signal(), _workplace(context, request.name) as directory:
         context.say(f"Installing {TOOL} for this once …")
         tweakcc.install(node, directory / "tools", context.home.cache / "npm", context.environ)
         release = _pristine(context, seen)

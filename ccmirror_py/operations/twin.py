@@ -62,7 +62,7 @@ class Twin:
             )
         except OSError as error:
             return str(error)
-        with _ended_by_a_signal(), process:
+        with ended_by_a_signal(), process:
             try:
                 return process.communicate(timeout=LAUNCH_TIMEOUT)[0]
             except subprocess.TimeoutExpired as error:
@@ -92,7 +92,7 @@ class Twin:
 
 
 @contextmanager
-def _ended_by_a_signal() -> Iterator[None]:
+def ended_by_a_signal() -> Iterator[None]:
     """SIGTERM and a closed terminal end ccm as Ctrl-C does: nothing it started goes on."""
     if threading.current_thread() is not threading.main_thread():
         yield
