@@ -30,6 +30,9 @@ Key = tuple[str, str]
 class Receipt:
     """What was installed: the archive's integrity, who signed it (a key's id, or None), the sha256
     of each file by its path, and its inode, size and modification time (ns) as it was written.
+
+    `tweaked` names what changed the files of a variant's own copy since, empty for nothing. Then
+    `files` is of the copy, and the rest still of the release it was made from.
     """
 
     package: str
@@ -38,6 +41,7 @@ class Receipt:
     signed_by: str | None
     files: dict[str, str]
     states: dict[str, list[int]]
+    tweaked: str = ""
 
 
 class Store:
@@ -204,7 +208,23 @@ def read_receipt(path: Path) -> Receipt:
         signed_by=str(document["signed_by"]) if document.get("signed_by") else None,
         files={str(name): str(value) for name, value in document["files"].items()},
         states=dict(document.get("states") or {}),
+        tweaked=str(document.get("tweaked") or ""),
     )
+
+
+def write_tweaked_receipt(
+    directory: Path, release: Receipt, files: dict[str, str], by: str
+) -> None:
+    """For a copy of `release` in `directory` that `by` changed, so that `files` are in it now."""
+    document = {
+        "package": release.package,
+        "version": release.version,
+        "integrity": release.integrity,
+        "signed_by": release.signed_by,
+        "files": files,
+        "tweaked": by,
+    }
+    fs.write_file(directory / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
 
 
 def _state(path: Path) -> list[int] | None:
@@ -229,8 +249,7 @@ def file_problems(directory: Path, files: dict[str, str]) -> list[str]:
             problems.append(f"{path} is not what was installed")
             continue
         try:
-            with fs.open_regular(path) as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
+            actual = file_sha256(path)
         except (OSError, ValueError) as error:  # a name no file can have
             reason = error.strerror if isinstance(error, OSError) else "is no path"
             problems.append(f"{path}: {reason}")
@@ -238,6 +257,12 @@ def file_problems(directory: Path, files: dict[str, str]) -> list[str]:
         if actual != expected:
             problems.append(f"{path} is not what was installed")
     return problems
+
+
+def file_sha256(path: Path) -> str:
+    """OSError for anything but a regular file, ValueError for a name no file can have."""
+    with fs.open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(entry: Entry, staged: Path) -> str:

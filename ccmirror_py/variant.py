@@ -93,11 +93,22 @@ class Choices:
 
 
 @dataclass(frozen=True)
+class Tweaked:
+    """What `ccm tweak` made of the program: by which tool, which of its patches."""
+
+    by: str
+    patches: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.by}: {', '.join(self.patches)}"
+
+
+@dataclass(frozen=True)
 class Variant:
     """The record. `environment` is exactly what the launcher sets, the key excepted.
 
     `key_variable` is the name under which Claude Code gets the key, None without one.
-    Times are UTC, ISO 8601, whole seconds.
+    `tweaked` None: the program is as it was released. Times are UTC, ISO 8601, whole seconds.
     """
 
     name: str
@@ -109,6 +120,7 @@ class Variant:
     key_variable: str | None
     created: str
     updated: str
+    tweaked: Tweaked | None = None
 
     @property
     def base_url(self) -> str | None:
@@ -205,6 +217,7 @@ def to_json(variant: Variant) -> dict[str, object]:
         "environment": dict(variant.environment),
         "created": variant.created,
         "updated": variant.updated,
+        "tweaked": _tweaked_to_json(variant.tweaked),
     }
 
 
@@ -248,6 +261,7 @@ def from_json(document: object) -> Variant:
             key_variable=None if key_variable is None else variable_name(key_variable),
             created=record.take("created", str),
             updated=record.take("updated", str),
+            tweaked=_tweaked_from_json(record.take_or_none("tweaked", dict)),
         )
     except UsageError as error:
         raise ValueError(f"is damaged: {error.sentence}") from None
@@ -257,6 +271,17 @@ def from_json(document: object) -> Variant:
     if isinstance(credential, FromFile) and credential.host is None:
         return bound(variant)  # written before hosts were: the key was given for this one
     return variant
+
+
+def _tweaked_to_json(tweaked: Tweaked | None) -> dict[str, object] | None:
+    return {"by": tweaked.by, "patches": list(tweaked.patches)} if tweaked else None
+
+
+def _tweaked_from_json(document: object) -> Tweaked | None:
+    if document is None:
+        return None
+    record = Record(document)
+    return Tweaked(record.take("by", str), record.texts("patches"))
 
 
 def credential_to_json(credential: Credential) -> dict[str, object]:

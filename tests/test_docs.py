@@ -20,7 +20,7 @@ DOCUMENTS = (
 )
 COMMANDS = tuple(
     "create list show run update pin unpin rollback remove key env which versions providers models "
-    "doctor probe verify audit prune trash echo completion theme guidance".split()
+    "doctor probe verify audit prune trash tweak echo completion theme guidance".split()
 )
 
 

@@ -23,6 +23,7 @@ from ccmirror_py.variant import (
     FromKeyring,
     FromVariable,
     NoKey,
+    Tweaked,
     Variant,
     check_name,
     credential_from_json,
@@ -224,6 +225,7 @@ variants = st.builds(
     key_variable=st.none() | variables,
     created=st.just("2026-11-22T17:11:00Z"),
     updated=st.just("2026-11-23T17:11:00Z"),
+    tweaked=st.none() | st.builds(Tweaked, by=texts, patches=st.lists(texts).map(tuple)),
 ).map(with_its_own_entry)
 
 VARIANT = Variant(
@@ -248,6 +250,7 @@ VARIANT = Variant(
     key_variable="ANTHROPIC_AUTH_TOKEN",
     created="2026-11-22T17:11:00Z",
     updated="2026-11-23T17:11:00Z",
+    tweaked=Tweaked("tweakcc 4.0.11", ("themes",)),
 )
 RECORD: dict[str, Any] = {
     "schema": 1,
@@ -279,8 +282,12 @@ RECORD: dict[str, Any] = {
     "environment": {"CCM_VARIANT": "zai", "ANTHROPIC_BASE_URL": "https://api.example/anthropic"},
     "created": "2026-11-22T17:11:00Z",
     "updated": "2026-11-23T17:11:00Z",
+    "tweaked": {"by": "tweakcc 4.0.11", "patches": ["themes"]},
 }
-MAY_BE_NULL = {"region", "base_url", "auth_style", "context_window", "key_variable", "looks"}
+MAY_BE_NULL = {
+    *("region", "base_url", "auth_style", "context_window", "key_variable", "looks"),
+    "tweaked",
+}
 
 
 def test_the_record_is_written_as_it_is_documented() -> None:
@@ -363,6 +370,9 @@ def test_a_field_of_a_wrong_type_is_a_value_error(field: str, value: object) -> 
         ("credential", {"from": "command"}),
         ("credential", {"from": "command", "argv": "pass show zai"}),
         ("credential", {"from": "command", "argv": [1]}),
+        ("tweaked", {"by": "tweakcc"}),
+        ("tweaked", {"by": 1, "patches": []}),
+        ("tweaked", {"by": "tweakcc", "patches": [1]}),
     ],
 )
 def test_a_wrong_value_is_a_value_error(field: str, value: object) -> None:

@@ -12,6 +12,7 @@ from ccmirror_py.cli import (
     commands_providers,
     commands_theme,
     commands_trash,
+    commands_tweak,
     commands_versions,
 )
 
@@ -78,6 +79,7 @@ app.command("update")(commands_versions.update)
 app.command("pin")(commands_versions.pin)
 app.command("unpin")(commands_versions.unpin)
 app.command("rollback")(commands_versions.rollback)
+app.command("tweak")(commands_tweak.tweak)
 app.command("remove")(commands_change.remove)
 app.command("rm", hidden=True)(commands_change.remove)
 app.add_typer(trash, name="trash")

@@ -116,7 +116,12 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
     else:
         signed_by = context.variants.signed_by(name)
         detail = f"signed by npm ({signed_by})" if signed_by else "integrity only, no signature"
-        yield Check(name, "program", "ok", f"every byte as installed, {detail}")
+        done = (
+            f"every byte as {variant.tweaked.by} left it, of a release"
+            if variant.tweaked
+            else ("every byte as installed")
+        )
+        yield Check(name, "program", "ok", f"{done}, {detail}")
     if variant.version < FIRST_NATIVE and not shutil.which("node"):
         detail = f"{variant.version} needs Node.js 18 or newer"
         yield Check(name, "node", "failed", detail, f"install it, or: ccm update {name}")
