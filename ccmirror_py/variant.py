@@ -73,7 +73,9 @@ class Choices:
     """What the user chose; it survives every update. None and empty mean the provider's default.
 
     `models` maps tiers to ids, `inherit` names variables of the shell that may reach Claude Code
-    though launchers clear them. `region` is one of the provider's other endpoints.
+    though launchers clear them. `region` is one of the provider's other endpoints. `deny` are tools
+    beside those the provider's file denies. `model_overrides` maps ids of Claude models to models
+    that Claude Code then asks just as it asks that Claude. `mcp` names servers the provider offers.
     """
 
     provider: str
@@ -87,13 +89,17 @@ class Choices:
     inherit: tuple[str, ...] = ()
     yolo: bool = False
     share_claude_md: bool = False
+    deny: tuple[str, ...] = ()
+    model_overrides: Mapping[str, str] = field(default_factory=dict)
+    mcp: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Variant:
     """The record. `environment` is exactly what the launcher sets, the key excepted.
 
-    `key_variable` is the name under which Claude Code gets the key, None without one.
+    `key_variable` is the name under which Claude Code gets the key, None without one. `mcp_servers`
+    are the chosen servers as Claude Code is given them; keys are references (`${…}`) in them.
     Times are UTC, ISO 8601, whole seconds.
     """
 
@@ -106,6 +112,7 @@ class Variant:
     key_variable: str | None
     created: str
     updated: str
+    mcp_servers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def base_url(self) -> str | None:
@@ -144,6 +151,7 @@ def same_program(one: Variant, other: Variant) -> bool:
 
     def plain(variant: Variant) -> Variant:
         keyless = replace(variant, credential=NoKey(), key_variable=None, environment={})
+        keyless = replace(keyless, mcp_servers={})  # of the choices, and of how the key comes
         return replace(keyless, spec=variant.version, updated="")
 
     return plain(one) == plain(other)
@@ -194,9 +202,13 @@ def to_json(variant: Variant) -> dict[str, object]:
         "inherit": list(choices.inherit),
         "yolo": choices.yolo,
         "share_claude_md": choices.share_claude_md,
+        "deny": list(choices.deny),
+        "model_overrides": dict(choices.model_overrides),
+        "mcp": list(choices.mcp),
         "credential": credential_to_json(variant.credential),
         "key_variable": variant.key_variable,
         "environment": dict(variant.environment),
+        "mcp_servers": dict(variant.mcp_servers),
         "created": variant.created,
         "updated": variant.updated,
     }
@@ -233,6 +245,9 @@ def from_json(document: object) -> Variant:
                 inherit=tuple(map(variable_name, record.texts("inherit"))),
                 yolo=record.take("yolo", bool),
                 share_claude_md=record.take("share_claude_md", bool),
+                deny=record.texts("deny", ()),
+                model_overrides=record.texts_by_name("model_overrides", {}),
+                mcp=record.texts("mcp", ()),
             ),
             spec=parse_spec(record.take("spec", str)),
             version=parse_version(record.take("version", str)),
@@ -241,6 +256,7 @@ def from_json(document: object) -> Variant:
             key_variable=None if key_variable is None else variable_name(key_variable),
             created=record.take("created", str),
             updated=record.take("updated", str),
+            mcp_servers=record.objects("mcp_servers"),
         )
     except UsageError as error:
         raise ValueError(f"is damaged: {error.sentence}") from None

@@ -22,20 +22,23 @@ FILES = {
 
 LAYERS = {
     "pure": "address changes check diagnosis environment errors heard launcher local_servers "
-    "messages model_list npmrc outcome prices probe probe_access probe_talk provider record "
+    "mcp messages model_list npmrc outcome prices probe probe_access probe_talk provider record "
     "release secret settings signature streams toml_table variant version",
     "adapter": "archive credential echo fs home host journal keyring_entries line os_keyring "
     "providers registry releases sessions signers store times transport trash variants watch",
     "context": "context",
-    "operation": "operations.audit operations.compare operations.create operations.doctor "
+    "operation": "operations.audit operations.choose operations.compare operations.create "
+    "operations.doctor "
     "operations.doctor_fix operations.doctor_launch operations.key operations.key_test "
     "operations.models "
     "operations.probe operations.probe_apply operations.probe_deep "
-    "operations.probe_launch operations.prune operations.publish operations.remove "
-    "operations.rollback operations.run operations.trash operations.twin "
+    "operations.probe_launch operations.probed operations.prune operations.publish "
+    "operations.remove "
+    "operations.rollback operations.run operations.trash operations.trial "
+    "operations.twin "
     "operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_key "
-    "cli.commands_look "
+    "cli.commands_look cli.commands_mcp "
     "cli.commands_probe cli.commands_providers cli.commands_trash cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.provider_json cli.render cli.wiring",
 }

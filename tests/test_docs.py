@@ -17,7 +17,7 @@ from tests.safety.table import FLOORS
 DOCUMENTS = ("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md")
 COMMANDS = tuple(
     "create list show run update pin unpin rollback remove key env which versions providers models "
-    "doctor probe verify audit prune trash echo completion".split()
+    "doctor mcp probe verify audit prune trash echo completion".split()
 )
 
 
@@ -89,10 +89,10 @@ def test_every_command_and_option_named_in_passing_exists(sandbox: Sandbox, docu
             continue
         assert command in COMMANDS, command
         told = sandbox.run("ccm", command, "--help").stdout
-        if command in ("key", "providers"):
+        if command in ("key", "mcp", "providers"):
             told += "".join(
                 sandbox.run("ccm", command, sub, "--help").stdout
-                for sub in ("set", "show", "remove", "test", "compare")
+                for sub in ("set", "show", "remove", "test", "compare", "add", "list")
             )
         for option in re.findall(r"--[a-z][a-z-]+", rest):
             assert option in told, f"ccm {command} {option}"
@@ -131,6 +131,12 @@ def test_what_is_installed_has_everything_it_needs(tmp_path: Path, sandbox: Sand
     assert "zai" in done.stdout
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site/ccmirror_py/variants/zai.toml").is_file()
+
+
+def test_the_tables_of_the_probe_are_what_a_run_shows() -> None:
+    command = [sys.executable, str(CHECKOUT / "scripts/tables"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_safety_table_in_the_docs_is_of_all_suites_and_reaches_every_floor() -> None:

@@ -6,17 +6,23 @@ from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.echo import EchoServer
+from ccmirror_py.operations.publish import Coming
 from ccmirror_py.operations.twin import twin
 from ccmirror_py.variant import Variant
 
 _WORD = "ccm-doctor-was-here"
 
 
-def launch_checks(context: Context, variant: Variant) -> Iterator[Check]:
+def launch_checks(
+    context: Context, variant: Variant, coming: Coming | None = None
+) -> Iterator[Check]:
     """What the real Claude Code did with one prompt and one tool call."""
     name = variant.name
     words = ("-p", f"run: echo {_WORD}", "--allowedTools", "Bash(echo:*)")
-    with EchoServer() as server, twin(context, variant, server.url) as started:
+    with (
+        EchoServer() as server,
+        twin(context, variant, server.url, coming=coming) as started,
+    ):
         project = started.directory / "project"
         fs.make_directory(project)
         printed = started.start(words, project, context.environ)
