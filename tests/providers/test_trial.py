@@ -97,15 +97,17 @@ def test_a_change_of_the_provider_is_tried_as_well_and_what_works_is_taken(real:
         text = file.partition("```toml\n")[2].partition("```")[0]
         (own / "lab.toml").write_text(text.replace("http://127.0.0.1:8080", good.url))
         create = ("create", "lab", "--provider", "lab", "--model", "m", "--claude-version", version)
-        real.must(*create, "--api-key-stdin", stdin=f"{KEY}\n")
+        env = {"LAB_KEY": KEY}  # a stored key would not go to another host at all
+        real.must(*create, "--api-key-env", "LAB_KEY", env=env)
         (own / "lab.toml").write_text(text.replace("http://127.0.0.1:8080", strict.url))
-        done = real.ccm("update", "lab", "--probe")
+        done = real.ccm("update", "lab", "--probe", env=env)
         assert done.returncode == 1
         assert "what has changed was tried and fails in 'system'" in done.stderr
         assert good.url in real.must("env", "lab")
         with Endpoint(GOOD) as other:
             (own / "lab.toml").write_text(text.replace("http://127.0.0.1:8080", other.url))
-            assert f"endpoint: {good.url} -> {other.url}" in real.must("update", "lab", "--probe")
+            told = real.must("update", "lab", "--probe", env=env)
+            assert f"endpoint: {good.url} -> {other.url}" in told
 
 
 def test_a_login_is_started_and_not_lent(real: Sandbox) -> None:
