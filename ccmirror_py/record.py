@@ -44,7 +44,10 @@ class Record:
             raise ValueError(f"has a '{name}' that is not a number of tokens")
         return number
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        """`default` for what records did not have from the beginning."""
+        if default is not None and name not in self._values:
+            return default
         values = self.take(name, list)
         if not all(isinstance(value, str) for value in values):
             raise ValueError(f"has a '{name}' that is not a list of texts")
@@ -52,7 +55,16 @@ class Record:
             _check_text(name, value)
         return tuple(values)
 
-    def texts_by_name(self, name: str) -> dict[str, str]:
+    def objects(self, name: str) -> dict[str, dict[str, object]]:
+        """{} for none."""
+        values = self.take(name, dict) if name in self._values else {}
+        if not all(isinstance(value, dict) for value in values.values()):
+            raise ValueError(f"has a '{name}' that does not map texts to objects")
+        return dict(values)
+
+    def texts_by_name(self, name: str, default: dict[str, str] | None = None) -> dict[str, str]:
+        if default is not None and name not in self._values:
+            return default
         values = self.take(name, dict)
         if not all(isinstance(k, str) and isinstance(v, str) for k, v in values.items()):
             raise ValueError(f"has a '{name}' that does not map texts to texts")

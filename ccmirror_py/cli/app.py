@@ -8,6 +8,7 @@ from ccmirror_py.cli import (
     commands_check,
     commands_key,
     commands_look,
+    commands_mcp,
     commands_probe,
     commands_providers,
     commands_theme,
@@ -53,6 +54,13 @@ providers.callback(invoke_without_command=True)(commands_providers.providers)
 providers.command("show")(commands_providers.provider_show)
 providers.command("compare")(commands_providers.provider_compare)
 
+mcp = typer.Typer(
+    help="MCP servers a variant's provider offers.", rich_markup_mode=None, no_args_is_help=True
+)
+mcp.command("list")(commands_mcp.list_)
+mcp.command("add")(commands_mcp.add)
+mcp.command("remove")(commands_mcp.remove)
+
 trash = typer.Typer(rich_markup_mode=None)
 trash.callback(invoke_without_command=True)(commands_trash.trash)
 trash.command("list")(commands_trash.list_)
@@ -86,6 +94,7 @@ app.add_typer(trash, name="trash")
 app.add_typer(key, name="key")
 app.add_typer(theme, name="theme")
 app.add_typer(guidance, name="guidance")
+app.add_typer(mcp, name="mcp")
 app.command("env")(commands_look.env)
 app.command("which")(commands_look.which)
 app.command("versions")(commands_look.versions)

@@ -9,7 +9,16 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import described
 from ccmirror_py.environment import let_through, tiers_of, weakness
 from ccmirror_py.errors import CcmError
-from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, RolledBack, Updated
+from ccmirror_py.outcome import (
+    Current,
+    Failed,
+    Kept,
+    Outcome,
+    Refreshed,
+    Refused,
+    RolledBack,
+    Updated,
+)
 from ccmirror_py.release import program_of
 from ccmirror_py.times import age
 from ccmirror_py.variant import FromFile, FromVariable, Variant, to_json
@@ -126,6 +135,9 @@ def shown_variant(context: Context, variant: Variant) -> str:
         ("arguments", " ".join(choices.args)),
         ("yolo", "permission questions are off" if choices.yolo else ""),
         ("inherits", " ".join(choices.inherit)),
+        ("denies", " ".join(choices.deny)),
+        *(("asked as", f"{id_}: {model}") for id_, model in choices.model_overrides.items()),
+        ("MCP", " ".join(variant.mcp_servers)),
         ("config", str(context.home.config(variant.name))),
         ("launcher", str(context.home.launcher(variant.name))),
         ("made", variant.created),
@@ -153,6 +165,10 @@ def outcome_line(outcome: Outcome) -> str:
                 f"{name}: {version} stays: {rule} means {offered} now, which is older\n"
                 f"     Take it all the same: ccm update {name} --allow-older"
             )
+        case Refused(name, version, offered, step, cause, fix):
+            what = f"{offered}" if offered != version else "what has changed"
+            line = f"{name}: {version} stays: {what} was tried and fails in '{step}': {cause}"
+            return line + (f"\n     {fix}" if fix else "")
         case Refreshed(name, version, dry_run, changes):
             done = "would be refreshed" if dry_run else "refreshed"
             return _with_changes(f"{name}: {version}, {done}", changes)
@@ -209,6 +225,16 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
                 "version": str(version),
                 "rule": str(rule),
                 "offered": str(offered),
+            }
+        case Refused(name, version, offered, step, cause, fix):
+            return {
+                "name": name,
+                "outcome": "kept",
+                "version": str(version),
+                "offered": str(offered),
+                "step": step,
+                "cause": cause,
+                "fix": fix,
             }
         case Refreshed(name, version, dry_run, changes):
             return {

@@ -54,7 +54,9 @@ def test_a_broken_endpoint_is_diagnosed_by_name(broken: Broken) -> None:
         target = target_at(endpoint.url + broken.path, broken.environment, **broken.target)
         rows = probed(target, broken.deep, broken.seconds)
     told = [row for row in rows if row.step == broken.step and row.result == broken.result]
-    assert any(broken.cause in row.detail and broken.fix in row.fix for row in told), shown(rows)
+    right = [row for row in told if broken.cause in row.detail and broken.fix in row.fix]
+    assert right, shown(rows)
+    assert (right[0].deny, right[0].overrides) == (broken.deny, broken.overrides)
     assert is_usable(rows) is (broken.result == "limited"), shown(rows)
     assert KEY not in shown(rows)
 
