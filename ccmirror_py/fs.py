@@ -52,14 +52,17 @@ def ensure_directory(path: Path, mode: int = 0o700) -> None:
 
 
 @contextmanager
-def new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+def new_file(path: Path, mode: int, size: int = 0) -> Iterator[BinaryIO]:
     """A file that must not exist yet, durable when the block ends well.
 
-    It has its final permissions before the first byte is in it, whatever the umask.
+    It has its final permissions before the first byte is in it, whatever the umask, and room for
+    `size` bytes, where the file system knows how: a full disk is told before the work.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, mode & 0o700), "wb", buffering=0) as file:
         os.fchmod(file.fileno(), mode)
+        if size:
+            _reserve(file.fileno(), size)
         yield file
         _sync(file.fileno())
 
@@ -71,11 +74,26 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
     sync_directory(path.parent)
 
 
-def write_all(file: BinaryIO, content: bytes) -> None:
+def write_all(file: BinaryIO, content: bytes | memoryview) -> None:
     """An unbuffered write may be short; the rest follows or the error shows."""
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]
+
+
+def appended_file(path: Path, mode: int) -> BinaryIO:
+    """To append to what may as well be lost: it is not synced. OSError for anything but a file."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = os.fdopen(os.open(path, flags, mode), "wb", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return file
+
+
+def drop_file(path: Path) -> None:
+    """Take away what may as well come back after a power cut. Also fine when it is gone."""
+    path.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:
@@ -180,6 +198,15 @@ def make_last(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         if abs(time.time() - path.stat().st_mtime) < _SURELY_WRITTEN:
             sync_directory(path)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV):
+                raise
 
 
 def _sync(descriptor: int) -> None:

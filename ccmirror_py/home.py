@@ -79,6 +79,11 @@ class Home:
         return self.root / ".cache"
 
     @property
+    def downloads(self) -> Path:
+        """What came of downloads that broke off; the names begin with that of a lock, and `~`."""
+        return self.cache / "downloads"
+
+    @property
     def journal(self) -> Path:
         return self.root / ".journal"
 

@@ -24,8 +24,9 @@ LAYERS = {
     "pure": "address changes check diagnosis environment errors heard launcher local_servers "
     "messages model_list npmrc outcome prices probe probe_access probe_talk provider record "
     "release secret settings signature streams toml_table variant version",
-    "adapter": "archive credential echo fs home host journal keyring_entries line os_keyring "
-    "providers registry releases sessions signers store times transport trash variants watch",
+    "adapter": "ahead archive credential echo fs home host journal keyring_entries line "
+    "os_keyring partial providers registry releases sessions signers store times transport trash "
+    "variants watch",
     "context": "context",
     "operation": "operations.audit operations.compare operations.create operations.doctor "
     "operations.doctor_fix operations.doctor_launch operations.key operations.key_test "
