@@ -16,8 +16,8 @@ from ccmirror_py.errors import VerificationError
 from ccmirror_py.release import MEGABYTE, Member
 
 BLOCK = 512
-PIECE = 512 * 1024
-DEPTH = 4
+PIECE = 256 * 1024
+DEPTH = 8
 """Chunks, or pieces, that wait for the next thread."""
 INFLATED_LIMIT = 1536 * MEGABYTE
 UNWANTED_LIMIT = 64 * MEGABYTE
@@ -103,7 +103,7 @@ def _inflated(chunks: Iterator[bytes]) -> Generator[bytes]:
 
 
 def _inflater() -> tuple[Any, Any]:
-    """A decompressor as zlib has it, and the exception it raises. ISA-L takes half of zlib's time."""
+    """A decompressor as zlib has it, and the exception it raises. ISA-L takes half the time."""
     try:
         from isal import isal_zlib
     except ImportError:  # no build of it for this machine

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 _SURELY_WRITTEN = 600.0
 """Seconds, many times what a kernel waits before it writes."""
+_SYNCED_MEANWHILE = 32 * 1024 * 1024
+"""Bytes: large enough that the thread costs nothing, small enough to be soon on a slow disk."""
 _FICLONE = 0x40049409
 """ioctl that shares a file's blocks until one copy is written (linux/fs.h; btrfs, xfs)."""
 
@@ -79,6 +81,30 @@ def write_all(file: BinaryIO, content: bytes | memoryview) -> None:
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]
+
+
+def write_stream(file: BinaryIO, chunks: Iterable[memoryview]) -> None:
+    """All of `chunks`, which come slowly: what is written is synced meanwhile, so that little is
+    left to wait for at the end. OSError also when that sync fails, which is told only once.
+    """
+    from threading import Thread  # looking commands never come here
+
+    failed: list[OSError] = []
+    syncing: Thread | None = None
+    unsynced = 0
+    try:
+        for chunk in chunks:
+            write_all(file, chunk)
+            unsynced += len(chunk)
+            if unsynced >= _SYNCED_MEANWHILE and not (syncing and syncing.is_alive()):
+                syncing = Thread(target=_sync_data, args=(file.fileno(), failed))
+                syncing.start()
+                unsynced = 0
+    finally:
+        if syncing:
+            syncing.join()  # before the descriptor is closed, and perhaps used for another file
+    if failed:
+        raise failed[0]
 
 
 def appended_file(path: Path, mode: int) -> BinaryIO:
@@ -198,6 +224,13 @@ def make_last(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         if abs(time.time() - path.stat().st_mtime) < _SURELY_WRITTEN:
             sync_directory(path)
+
+
+def _sync_data(descriptor: int, failed: list[OSError]) -> None:
+    try:
+        getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has only the latter
+    except OSError as error:
+        failed.append(error)
 
 
 def _reserve(descriptor: int, size: int) -> None:

@@ -10,14 +10,13 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import BinaryIO
 
 from ccmirror_py import fs
 from ccmirror_py.errors import NetworkError
 
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
 KEPT = 7 * 24 * 3600.0
 """Seconds after which nobody comes back for the rest."""
 
@@ -30,6 +29,8 @@ class Partial:
     """
 
     def __init__(self, path: Path) -> None:
+        from threading import Lock  # looking commands import the store, not this
+
         self._path = path
         self._file: BinaryIO | None = None
         self._lock = Lock()  # of a reading thread nobody waits for any more

@@ -97,7 +97,7 @@ class Store:
                 # damaged, or without a readable receipt that says what these files are
                 fs.remove_tree(directory)
                 fs.ensure_directory(directory.parent)
-                self.drop_partials(is_old)
+                self.drop_partials(only_old=True)
                 self._install(release, download, say)
                 self._sound.add(release.key)
             yield directory
@@ -174,9 +174,11 @@ class Store:
         """Of downloads that broke off, and of those that go on right now."""
         return sorted(self._home.downloads.glob("*"))
 
-    def drop_partials(self, goes: Callable[[Path], bool]) -> None:
-        """But for those that another command is reading or continuing."""
-        for path in filter(goes, self.partials()):
+    def drop_partials(self, only_old: bool = False) -> None:
+        """But not those that another command is reading or continuing."""
+        for path in self.partials():
+            if only_old and not is_old(path):
+                continue
             with self._home.lock_if_free(path.name.rpartition("~")[0]) as free:
                 if free:
                     with suppress(OSError):
@@ -273,9 +275,13 @@ def _write(entry: Entry, staged: Path) -> str:
     path = staged / entry.member.path
     fs.ensure_directory(path.parent)
     digest = hashlib.sha256()
-    with fs.new_file(path, entry.member.mode, entry.size) as file:
+
+    def hashed() -> Iterator[memoryview]:
         for chunk in entry.content:
             digest.update(chunk)
-            fs.write_all(file, chunk)
+            yield chunk
+
+    with fs.new_file(path, entry.member.mode, entry.size) as file:
+        fs.write_stream(file, hashed())
     fs.sync_directory(path.parent)
     return digest.hexdigest()

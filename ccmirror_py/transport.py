@@ -25,7 +25,7 @@ from ccmirror_py.npmrc import NpmConfig
 
 CONNECT_AND_READ_TIMEOUT = (10.0, 30.0)
 REDIRECTS = 5
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
 LOWEST_SPEED, PATIENCE = 1024, 60.0
 """Less than so many bytes a second over so many seconds of waiting is as good as a broken line."""
 LONGEST_ANSWER = 32 * 1024 * 1024
