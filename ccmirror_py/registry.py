@@ -56,19 +56,37 @@ class Registry:
         self._cache = cache
         self._pause = pause
         self._known: dict[Spec, Mapping[str, object]] = {}
+        self._releases: dict[tuple[str, Version], Release] = {}
         self._transport = Transport(config, network)
         self._signers = signers or Signers(cache / "npm-keys.json")
 
+    def version(self, spec: Spec, platform: Platform) -> Version:
+        """The version `spec` means now. NotFoundError names what there is instead.
+
+        One small answer for a tag or a version, the (abbreviated) list of all for a range; each
+        rule is asked for once.
+        """
+        manifest = self._meant(spec)
+        choose_package(manifest, platform)
+        return manifest_version(manifest)
+
     def find(self, spec: Spec, platform: Platform) -> Release:
-        """The release `spec` means now. NotFoundError names what there is instead."""
-        manifest = self._known.get(spec)
-        if manifest is None:
-            manifest = self._known[spec] = self._manifest(spec)
+        """The release `spec` means now: `version`, and where it is to be had."""
+        manifest = self._meant(spec)
         version = manifest_version(manifest)
         package = choose_package(manifest, platform)
-        if package != ROOT_PACKAGE:
-            manifest = self._document(package, str(version))
+        if (package, version) not in self._releases:
+            if package != ROOT_PACKAGE:
+                manifest = self._document(package, str(version))
+            self._releases[package, version] = self._release(manifest, package, version)
+        return self._releases[package, version]
 
+    def _meant(self, spec: Spec) -> Mapping[str, object]:
+        if spec not in self._known:
+            self._known[spec] = self._manifest(spec)
+        return self._known[spec]
+
+    def _release(self, manifest: Mapping[str, object], package: str, version: Version) -> Release:
         def signed_by(message: str, signatures: tuple[Signature, ...]) -> str | None:
             def published() -> object:
                 times = self._document(package, whole=True).get("time")

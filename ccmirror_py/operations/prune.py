@@ -112,9 +112,12 @@ def verify(context: Context) -> dict[Path, list[str]]:
     }
     shared = {directory: _inodes(directory) for directory in looks}
     first = {inodes: directory for directory, inodes in reversed(shared.items())}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
+    pool = ThreadPoolExecutor(os.cpu_count())  # hashing lets other threads run
+    try:
         running = {inodes: pool.submit(looks[directory]) for inodes, directory in first.items()}
         return {directory: running[inodes].result() for directory, inodes in shared.items()}
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
 
 
 def native_problems(native: Path) -> list[str]:
