@@ -1,26 +1,20 @@
-"""How long a release takes to come, beside what else could fetch it: python installs.py [--quick]
+"""How long a release takes to come, beside what else could fetch it.
 
 The real package comes from a loopback registry (line.py) over several kinds of line. A path and its
-references take turns, after a warm-up; medians are compared. Nothing in it is ccm's own clock: each
-run is a process of its own, with a home of its own, from its start to its end.
+references take turns. Each run is a process, with an empty home, from its start to its end.
 """
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from table import Row
+from table import Row, Run, as_text, medians
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 VENV = CHECKOUT / ".venv" / "bin"
@@ -70,11 +64,17 @@ class Bench:
     def shell(self, line: str, text: str) -> Callable[[Path], None]:
         """`URL` in the text is the archive's."""
         text = text.replace("URL", f"{self.url(line)}archive.tgz")
-        return lambda home: self._do(["bash", "-euo", "pipefail", "-c", text], line, home) and None
+        return self._run(["bash", "-euo", "pipefail", "-c", text], line)
 
     def npm(self, line: str) -> Callable[[Path], None]:
         words = f"npm install --no-audit --no-fund --prefix . {PACKAGE}@{VERSION}".split()
-        return lambda home: self._do(words, line, home) and None
+        return self._run(words, line)
+
+    def _run(self, argv: list[str], line: str) -> Callable[[Path], None]:
+        def run(home: Path) -> None:
+            self._do(argv, line, home)
+
+        return run
 
     def _do(self, argv: list[str], line: str, home: Path) -> str:
         done = subprocess.run(
@@ -90,16 +90,17 @@ class Bench:
         return done.stdout
 
     def medians(self, *paths: Callable[[Path], None]) -> list[float]:
-        """Seconds of each, taken in turns."""
-        times: list[list[float]] = [[] for _ in paths]
-        for _ in range(self.runs + 1):
-            for path, kept in zip(paths, times, strict=True):
-                home = Path(tempfile.mkdtemp(dir=self.where))
-                begun = time.perf_counter()
-                path(home)
-                kept.append(time.perf_counter() - begun)
-                shutil.rmtree(home)
-        return [statistics.median(kept[1:] or kept) for kept in times]
+        """Seconds of each, in an empty home each time."""
+
+        def run(path: Callable[[Path], None]) -> Run:
+            def prepare() -> None:
+                shutil.rmtree(home, ignore_errors=True)
+                home.mkdir()
+
+            home = self.where / "home"
+            return prepare, lambda: path(home)
+
+        return medians([run(path) for path in paths], self.runs)
 
 
 @contextmanager
@@ -159,15 +160,5 @@ def rows(quick: bool) -> list[Row]:
     return found
 
 
-def main() -> None:
-    for row in rows("--quick" in sys.argv[1:]):
-        ratio = row.seconds / row.reference_seconds
-        goal = f"goal {row.goal:.2f}" if row.goal else ""
-        print(
-            f"{row.path:<32} {row.seconds:6.2f} s  {row.reference:<18} "
-            f"{row.reference_seconds:6.2f} s  {ratio:5.2f}  {goal}"
-        )
-
-
 if __name__ == "__main__":
-    main()
+    print(as_text(rows("--quick" in sys.argv[1:])))
