@@ -25,9 +25,9 @@ LAYERS = {
     "local_servers look mcp messages model_list npmrc outcome palette patches prices "
     "probe probe_access probe_talk provider record release secret seeding settings "
     "signature statusline streams toml_table variant version",
-    "adapter": "archive credential echo fs home host journal keyring_entries line os_keyring "
-    "providers registry releases sessions signers store times transport trash tweakcc "
-    "variants watch",
+    "adapter": "ahead archive credential echo fs home host journal keyring_entries line os_keyring "
+    "partial providers registry releases sessions signers store times transport trash "
+    "tweakcc variants watch",
     "context": "context",
     "operation": "operations.audit operations.choose operations.compare operations.create "
     "operations.doctor operations.doctor_fix operations.doctor_launch operations.editing "

@@ -24,9 +24,8 @@ def tweak(
 ) -> None:
     """Patch a variant's program with tweakcc.
 
-    Up to version 2.1.112.
-
-    Only a program that still works takes the place of the old one. ccm rollback NAME undoes it.
+    Up to version 2.1.112. Only a program that still works takes the place of the old one. ccm
+    rollback NAME undoes it.
     """
     from ccmirror_py.operations import tweak as operation
 

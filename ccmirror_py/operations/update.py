@@ -78,16 +78,17 @@ def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
     spec = request.spec or variant.spec
     if spec == variant.spec == variant.version:
         return _refresh(context, variant, request)  # held there: nothing to ask
-    release = context.registry.find(spec, context.platform)
-    if release.version == variant.version and spec == variant.spec:
+    version = context.registry.version(spec, context.platform)
+    if version == variant.version and spec == variant.spec:
         return _refresh(context, variant, request)
-    if spec == variant.spec and release.version < variant.version and not request.allow_older:
+    if spec == variant.spec and version < variant.version and not request.allow_older:
         # withdrawn, or a mirror that lags, or somebody who wants an old hole back
-        return Kept(name, variant.version, spec, release.version)
+        return Kept(name, variant.version, spec, version)
     if request.dry_run:
-        after = replace(variant, spec=spec, version=release.version)
+        after = replace(variant, spec=spec, version=version)
         coming = _coming(context, variant, after, request.keep_provider)
-        return _outcome(variant, release.version, coming.changes, dry_run=True)
+        return _outcome(variant, version, coming.changes, dry_run=True)
+    release = context.registry.find(spec, context.platform)
     return _move(context, variant, spec, release, request)
 
 
