@@ -227,6 +227,8 @@ def count_row(heard: Heard) -> Row:
     match heard.json:
         case {"input_tokens": int(tokens)} if heard.ok:
             return Row("count", "ok", f"count_tokens says {tokens}")
+    if heard.fault:
+        return Row("count", "skipped", f"count_tokens: {unheard(heard)}")
     return Row("count", "skipped", "count_tokens is not offered; Claude Code estimates instead")
 
 
@@ -238,7 +240,8 @@ def in_order(rows: Sequence[Row], deep: bool) -> Iterator[Row]:
     known_steps = {row.step for row in rows if row.result != "skipped"}
     came_far = "tools" in known_steps
     for step in STEPS:
-        own = [row for row in rows if row.step == step]
+        # a local server may tell the same in two ways
+        own = [row for at, row in enumerate(rows) if row.step == step and row not in rows[:at]]
         yield from (row for row in own if row.result != "skipped" or step not in known_steps)
         if not own and step in ALWAYS and step != "server":
             yield Row(step, "skipped", "not come to")

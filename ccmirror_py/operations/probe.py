@@ -343,7 +343,7 @@ def _conversation(call: Call, manner: Manner, heard: Heard, message: Message) ->
             twice = f"{stream.detail}: Claude Code asks for each answer a second time, without"
             stream = replace(stream, result="limited", detail=twice)
     answers = [message]
-    while stream.result != "failed" or not message.error:
+    while stream.result != "failed" or not (message.error or heard.is_slow):
         problem = call.problem(answers) if manner.has("tools") else ""
         if problem or len(answers) == 3 or not manner.has("tools"):
             if manner.has("tools"):

@@ -148,6 +148,10 @@ def without(*kinds: str) -> Callable[[list[Json]], list[Json]]:
     return lambda events: [event for event in events if event["type"] not in kinds]
 
 
+def slow(reply: Reply) -> Reply:
+    return replace(reply, pace=0.7 if reply.kind == "text/event-stream" else 0.0)
+
+
 def stalls(reply: Reply) -> Reply:
     return replace(reply, stalls=3.0 if reply.kind == "text/event-stream" else 0.0)
 
@@ -673,6 +677,13 @@ STREAMS = (
         "better-ccflare PR 307",
         lambda request: stalls(changed_events(GOOD, without("message_stop"))(request)),
         *("stream", "without message_stop", "converter"),
+        seconds=2.0,
+    ),
+    Broken(
+        "a model that is only slow",
+        "llama.cpp b1-0c1e570 with 5 tokens a second, run 2026-11-23",
+        lambda request: slow(GOOD(request)),
+        *("stream", "the answer was still coming after 2 s", "--deep waits two minutes"),
         seconds=2.0,
     ),
     Broken(

@@ -61,6 +61,15 @@ def test_a_broken_endpoint_is_diagnosed_by_name(broken: Broken) -> None:
     assert KEY not in shown(rows)
 
 
+def test_nothing_is_said_of_what_a_slow_answer_did_not_come_to() -> None:
+    (slow,) = [broken for broken in BROKEN if broken.name == "a model that is only slow"]
+    with Endpoint(slow.behaviour) as endpoint:
+        rows = probed(target_at(endpoint.url), seconds=slow.seconds)
+    assert [row.step for row in rows if row.result == "failed"] == ["stream"], shown(rows)
+    assert told(rows, "tools").detail == "not come to"
+    assert "stalls" not in shown(rows)
+
+
 def test_the_corpus_is_large_and_every_fault_has_a_source() -> None:
     assert len(BROKEN) >= 30
     assert len({broken.name for broken in BROKEN}) == len(BROKEN)
