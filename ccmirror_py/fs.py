@@ -109,8 +109,12 @@ def write_stream(file: BinaryIO, chunks: Iterable[memoryview]) -> None:
 
 def appended_file(path: Path, mode: int) -> BinaryIO:
     """To append to what may as well be lost: it is not synced. OSError for anything but a file."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = os.fdopen(os.open(path, flags, mode), "wb", buffering=0)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        descriptor = os.open(path, flags)
+    file = os.fdopen(descriptor, "wb", buffering=0)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
