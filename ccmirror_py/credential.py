@@ -6,8 +6,16 @@ from dataclasses import dataclass
 
 from ccmirror_py.errors import UsageError
 from ccmirror_py.provider import Provider
+from ccmirror_py.record import key_text
 from ccmirror_py.secret import Secret, check_secret
-from ccmirror_py.variant import Credential, FromCommand, FromFile, FromVariable, NoKey
+from ccmirror_py.variant import (
+    Credential,
+    FromCommand,
+    FromFile,
+    FromVariable,
+    NoKey,
+    credential_to_json,
+)
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,4 @@ def _printed(argv: tuple[str, ...]) -> Secret:
 
 def described(credential: Credential) -> str:
     """For people; never the key."""
-    match credential:
-        case NoKey():
-            return "none"
-        case FromFile():
-            return "stored (0600)"
-        case FromVariable(name):
-            return f"${name}"
-        case FromCommand(argv):
-            return f"command: {' '.join(argv)}"
+    return key_text(credential_to_json(credential))

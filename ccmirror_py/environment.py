@@ -16,6 +16,7 @@ from ccmirror_py.provider import (
     in_region,
     plain,
 )
+from ccmirror_py.rule import FIRST_DEFENDED, is_before
 from ccmirror_py.variant import Choices, Credential, NoKey
 from ccmirror_py.version import Version
 
@@ -122,12 +123,9 @@ OWN_NAMES = frozenset(
 """Names `--env` and `--inherit` can't have: they have options of their own, or are ccm's."""
 
 
-FIRST_DEFENDED = Version(2, 1, 112)
-
-
 def weakness(version: Version) -> str:
     """What ccm can't keep out of this version, for people; "" when there is nothing to say."""
-    if version >= FIRST_DEFENDED:
+    if not is_before(str(version), FIRST_DEFENDED):
         return ""
     return (
         f"Claude Code {version} is too old to be isolated in full: a project's settings can swap "

@@ -194,7 +194,7 @@ class Store:
         fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
 
 
-def read_receipt(path: Path) -> Receipt:
+def read_receipt(path: Path | str) -> Receipt:
     """OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError when it is none."""
     document = json.loads(fs.read_file(path))
     return Receipt(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccmirror_py.errors import UsageError
+from ccmirror_py.name import check_name
 from ccmirror_py.variant import (
     Choices,
     Credential,
@@ -21,7 +22,6 @@ from ccmirror_py.variant import (
     FromVariable,
     NoKey,
     Variant,
-    check_name,
     credential_from_json,
     credential_to_json,
     from_json,

@@ -23,6 +23,7 @@ from ccmirror_py.credential import NewKey
 from ccmirror_py.environment import KEY_DESCRIPTOR
 from ccmirror_py.errors import UsageError
 from ccmirror_py.launcher import Launch, render
+from ccmirror_py.name import check_name
 from ccmirror_py.npmrc import NpmConfig
 from ccmirror_py.operations import publish
 from ccmirror_py.operations.create import CreateRequest, create
@@ -30,7 +31,7 @@ from ccmirror_py.provider import TIERS, AuthStyle, parse_provider
 from ccmirror_py.registry import Registry
 from ccmirror_py.secret import parse_secret
 from ccmirror_py.transport import Network
-from ccmirror_py.variant import Choices, FromCommand, FromFile, Variant, check_name
+from ccmirror_py.variant import Choices, FromCommand, FromFile, Variant
 from ccmirror_py.version import LATEST
 from tests.npm_registry import NpmRegistry
 from tests.safety.shells import HOSTILE, INSTALLED, SHELLS, SHELLS_OWN, WITH_NEWLINES

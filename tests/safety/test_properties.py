@@ -56,6 +56,7 @@ from ccmirror_py.environment import KEYLESS_TOKEN
 from ccmirror_py.errors import CcmError, DamagedError, UsageError, VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.host import this_platform
+from ccmirror_py.name import check_name
 from ccmirror_py.operations import publish
 from ccmirror_py.settings import merged_settings
 from tests.npm_registry import NpmRegistry
@@ -109,7 +110,7 @@ def told(error: ValueError | CcmError, hidden: str | None = None) -> None:
 
 def a_name_is_one_plain_word_or_refused(text: str) -> None:
     try:
-        name = variant.check_name(text)
+        name = check_name(text)
     except UsageError as error:
         told(error)
         return
@@ -219,7 +220,7 @@ def a_changed_record_is_read_or_complained_about(key: str, value: object, drop: 
         return
     again = json.loads(json.dumps(variant.to_json(read)))
     assert variant.from_json(again) == read
-    variant.check_name(read.name)
+    check_name(read.name)
     for name in (*read.environment, *read.choices.env, *read.choices.inherit):
         assert name.isidentifier()
 

@@ -1,0 +1,170 @@
+"""The record of a variant as it lies on the disk: a JSON object, and the checks that make it one.
+
+Looking at many variants needs no more than this; `variant.from_json` makes a Variant of it. It
+imports little on purpose: `ccm list` and `ccm which` are to answer at once (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ccmirror_py.errors import UsageError
+from ccmirror_py.name import VARIABLE, check_name
+from ccmirror_py.rule import check_rule, check_version
+
+TYPE_CHECKING = False  # typing itself takes 3 ms to import
+if TYPE_CHECKING:
+    from typing import Any
+
+    Fields = dict[str, Any]
+
+SCHEMA = 1
+
+
+def is_newer(schema: object) -> bool:
+    return isinstance(schema, int) and schema > SCHEMA
+
+
+def checked(document: object) -> Fields:
+    """Every field of the record in `document`, None where it may be missing, in the order they are
+    written; ValueError says what is wrong with it."""
+    values = _object(document)
+    if _take(values, "schema", int) != SCHEMA:
+        raise ValueError("has a schema this ccm does not know")
+    auth_style = _take_or_none(values, "auth_style", str)
+    if auth_style not in (None, "bearer", "x-api-key"):
+        raise ValueError("has an unknown auth_style")
+    key_variable = _take_or_none(values, "key_variable", str)
+    try:
+        return {
+            "schema": SCHEMA,
+            "name": check_name(_take(values, "name", str)),
+            "provider": _take(values, "provider", str),
+            "spec": check_rule(_take(values, "spec", str)),
+            "version": _version(_take(values, "version", str)),
+            "region": _take_or_none(values, "region", str),
+            "base_url": _take_or_none(values, "base_url", str),
+            "auth_style": auth_style,
+            "models": _texts_by_name(values, "models"),
+            "context_window": _tokens(values, "context_window"),
+            "env": _variables(values, "env"),
+            "args": _texts(values, "args"),
+            "inherit": list(map(_variable, _texts(values, "inherit"))),
+            "yolo": _take(values, "yolo", bool),
+            "share_claude_md": _take(values, "share_claude_md", bool),
+            "credential": checked_credential(_take(values, "credential", dict)),
+            "key_variable": None if key_variable is None else _variable(key_variable),
+            "environment": _variables(values, "environment"),
+            "created": _take(values, "created", str),
+            "updated": _take(values, "updated", str),
+        }
+    except UsageError as error:
+        raise ValueError(f"is damaged: {error.sentence}") from None
+
+
+def checked_credential(document: object) -> Fields:
+    """How the key comes; ValueError as above."""
+    values = _object(document)
+    kind = _take(values, "from", str)
+    match kind:
+        case "variable":
+            return {"from": kind, "name": _variable(_take(values, "name", str))}
+        case "command":
+            argv = _texts(values, "argv")
+            if not argv:
+                raise ValueError("has an empty command for the key")
+            return {"from": kind, "argv": argv}
+        case "file" | "none":
+            return {"from": kind}
+    raise ValueError(f"has an unknown credential '{kind}'")
+
+
+def key_text(credential: Fields) -> str:
+    """How the key comes, for people; never the key."""
+    match credential["from"]:
+        case "variable":
+            return f"${credential['name']}"
+        case "command":
+            return f"command: {' '.join(credential['argv'])}"
+        case "file":
+            return "stored (0600)"
+    return "none"
+
+
+@cache
+def _variable(name: str) -> str:
+    """Names of variables stand unquoted in the launcher."""
+    if not VARIABLE.fullmatch(name):
+        raise ValueError(f"has '{name}' for the name of a variable")
+    return name
+
+
+@cache
+def _version(text: str) -> str:
+    check_version(text)
+    return text
+
+
+def _object(document: object) -> Fields:
+    if not isinstance(document, dict):
+        raise ValueError("is not a JSON object")
+    return document
+
+
+def _take(values: Fields, name: str, kind: type) -> Any:
+    value = _take_or_none(values, name, kind)
+    if value is None:
+        raise ValueError(f"lacks '{name}'")
+    return value
+
+
+def _take_or_none(values: Fields, name: str, kind: type) -> Any:
+    value = values.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"has a '{name}' that is not a {kind.__name__}")
+    if kind is str:
+        _check_text(name, value)
+    return value
+
+
+def _tokens(values: Fields, name: str) -> int | None:
+    number: int | None = _take_or_none(values, name, int)
+    if number is not None and number < 1:
+        raise ValueError(f"has a '{name}' that is not a number of tokens")
+    return number
+
+
+def _texts(values: Fields, name: str) -> list[str]:
+    texts: list[str] = _take(values, name, list)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"has a '{name}' that is not a list of texts")
+    _check_text(name, "\n".join(texts))
+    return texts
+
+
+def _texts_by_name(values: Fields, name: str) -> dict[str, str]:
+    texts: dict[Any, Any] = _take(values, name, dict)
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in texts.items()):
+        raise ValueError(f"has a '{name}' that does not map texts to texts")
+    _check_text(name, "\n".join(texts.values()))
+    return texts
+
+
+def _variables(values: Fields, name: str) -> dict[str, str]:
+    texts = _texts_by_name(values, name)
+    for variable in texts:
+        _variable(variable)
+    return texts
+
+
+def _check_text(name: str, value: str) -> None:
+    usable = "\0" not in value
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            usable = False
+    if not usable:
+        raise ValueError(f"has a '{name}' that no program could be given")
