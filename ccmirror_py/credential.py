@@ -1,11 +1,13 @@
 """How a variant comes to its key. Nothing here decides to use another vendor's key."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ccmirror_py.errors import UsageError
-from ccmirror_py.provider import Provider
 from ccmirror_py.record import key_text
 from ccmirror_py.secret import Secret, check_secret
 from ccmirror_py.variant import (
@@ -16,6 +18,9 @@ from ccmirror_py.variant import (
     NoKey,
     credential_to_json,
 )
+
+if TYPE_CHECKING:
+    from ccmirror_py.provider import Provider
 
 
 @dataclass(frozen=True)

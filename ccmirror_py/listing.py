@@ -11,7 +11,6 @@ from ccmirror_py import records
 from ccmirror_py.errors import CcmError
 from ccmirror_py.record import key_text
 from ccmirror_py.rule import FIRST_DEFENDED, is_before, program_name
-from ccmirror_py.times import age
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ class Place:
 
 def rows(place: Place, names: Iterable[str]) -> list[tuple[str, ...]]:
     """A row below HEAD for each variant; a broken one says how it is mended."""
+    from ccmirror_py.times import age
+
     return [
         (name, "?", "?", "?", "?", "?", broken_text(entry))
         if isinstance(entry, CcmError)

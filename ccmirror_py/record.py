@@ -119,12 +119,12 @@ def _take(values: Fields, name: str, kind: type) -> Any:
 
 
 def _take_or_none(values: Fields, name: str, kind: type) -> Any:
-    value = values.get(name)
+    value: Any = values.get(name)
     if value is None:
         return None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"has a '{name}' that is not a {kind.__name__}")
-    if kind is str:
+    if isinstance(value, str):
         _check_text(name, value)
     return value
 

@@ -100,7 +100,7 @@ def owns_launcher(root: str, bin_dir: str, name: str) -> bool:
 
 def signed_by(root: str, name: str) -> str | None:
     """The key that signed the current program's release; None when unsigned or not known."""
-    from ccmirror_py.store import RECEIPT, read_receipt
+    from ccmirror_py.receipt import RECEIPT, read_receipt
 
     try:
         return read_receipt(f"{root}/{name}/current/native/{RECEIPT}").signed_by

@@ -9,35 +9,20 @@ import json
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.archive import RETRY, Entry, GzipStream, wanted_entries
 from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
 from ccmirror_py.home import Home
+from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt
 from ccmirror_py.release import Platform, Release, wanted_members
 from ccmirror_py.version import Version, version_or_none
 
-RECEIPT = "receipt.json"
 CHUNK = 1024 * 1024
 
 Key = tuple[str, str]
 """Package without scope, version."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What was installed: the archive's integrity, who signed it (a key's id, or None), the sha256
-    of each file by its path, and its inode, size and modification time (ns) as it was written.
-    """
-
-    package: str
-    version: str
-    integrity: str
-    signed_by: str | None
-    files: dict[str, str]
-    states: dict[str, list[int]]
 
 
 class Store:
@@ -192,19 +177,6 @@ class Store:
             "states": {name: _state(staged / name) for name in files},
         }
         fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
-
-
-def read_receipt(path: Path | str) -> Receipt:
-    """OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError when it is none."""
-    document = json.loads(fs.read_file(path))
-    return Receipt(
-        package=str(document["package"]),
-        version=str(document["version"]),
-        integrity=str(document["integrity"]),
-        signed_by=str(document["signed_by"]) if document.get("signed_by") else None,
-        files={str(name): str(value) for name, value in document["files"].items()},
-        states=dict(document.get("states") or {}),
-    )
 
 
 def _state(path: Path) -> list[int] | None:

@@ -1,8 +1,8 @@
 """The short way to the few commands shells and scripts run all the time, before typer is imported.
 
-`ccm which NAME`, `ccm list`, and the completion of a variant's name. They call what typer's commands
-call. Whatever is unusual (an option, an error, help) is left to typer, which answers all of it;
-tests/test_shortcut.py compares the two.
+`ccm which NAME`, `ccm list`, and the completion of a variant's name. They call what typer's
+commands call. Whatever is unusual (an option, an error, help) is left to typer, which answers all
+of it; tests/test_shortcut.py compares the two.
 """
 
 from __future__ import annotations

@@ -391,11 +391,11 @@ def a_receipt_is_read_or_damaged(document: object, files: dict[str, str]) -> Non
     home = Home(_place() / "home", _place() / "bin")
     kept = store.Store(home, this_platform())
     key = ("claude-code-x", "2.1.330")
-    path = kept.directory(key) / store.RECEIPT
+    path = kept.directory(key) / receipt.RECEIPT
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"package": "p", "version": "v", "integrity": "i", "signed_by": None, "files": files}
     path.write_text(json.dumps(whole))
-    assert kept.receipt(key) == store.Receipt("p", "v", "i", None, files, {})
+    assert kept.receipt(key) == receipt.Receipt("p", "v", "i", None, files, {})
     for each in (document, {**whole, "files": document}, {**whole, "package": document}):
         path.write_text(json.dumps(each))
         try:
