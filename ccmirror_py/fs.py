@@ -202,6 +202,26 @@ def make_last(path: Path) -> None:
             sync_directory(path)
 
 
+def open_lock(path: Path) -> int:
+    """A descriptor for `try_lock`; the file is made when it is not there, and stays for ever.
+
+    Never removed, so that two can't lock two files of one name.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(path, flags, 0o600)
+
+
+def try_lock(descriptor: int) -> bool:
+    """flock(2): the kernel frees it when the descriptor is closed, or its process dies."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _sync(descriptor: int) -> None:
     """On macOS fsync leaves the bytes in the drive's cache; F_FULLFSYNC does not (fsync(2))."""
     import fcntl

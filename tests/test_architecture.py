@@ -58,7 +58,7 @@ CHANGES_THE_DISK = {
     *("mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile"),
     *("sendfile", "mkfifo", "mknod", "fchmod", "copyfileobj", "removedirs"),
 }
-# Not through fs: filelock makes its own files in .locks (home); a closed pipe is led to /dev/null.
+# Not through fs: a closed pipe is led to /dev/null.
 DISK_EXCEPTIONS = {("cli.main", "os.open(os.devnull, os.O_WRONLY)")}
 
 

@@ -58,6 +58,7 @@ from ccmirror_py.home import Home
 from ccmirror_py.host import this_platform
 from ccmirror_py.name import check_name
 from ccmirror_py.operations import publish
+from ccmirror_py.receipt import RECEIPT, Receipt
 from ccmirror_py.settings import merged_settings
 from tests.npm_registry import NpmRegistry
 from tests.safety.table import FULL, Tally
@@ -391,11 +392,11 @@ def a_receipt_is_read_or_damaged(document: object, files: dict[str, str]) -> Non
     home = Home(_place() / "home", _place() / "bin")
     kept = store.Store(home, this_platform())
     key = ("claude-code-x", "2.1.330")
-    path = kept.directory(key) / receipt.RECEIPT
+    path = kept.directory(key) / RECEIPT
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"package": "p", "version": "v", "integrity": "i", "signed_by": None, "files": files}
     path.write_text(json.dumps(whole))
-    assert kept.receipt(key) == receipt.Receipt("p", "v", "i", None, files, {})
+    assert kept.receipt(key) == Receipt("p", "v", "i", None, files, {})
     for each in (document, {**whole, "files": document}, {**whole, "package": document}):
         path.write_text(json.dumps(each))
         try:
