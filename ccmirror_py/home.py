@@ -136,9 +136,7 @@ class Home:
 
     def stage(self, lock_name: str) -> Path:
         """A new empty directory to build something in; call it while holding `lock_name`."""
-        import secrets
-
-        staged = self.staging / f"{lock_name}~{secrets.token_hex(8)}"
+        staged = self.staging / f"{lock_name}~{os.urandom(8).hex()}"
         fs.make_directory(staged)
         return staged
 

@@ -34,7 +34,7 @@ def rows(quick: bool) -> list[Row]:
         found += _beside(crowd, times, [_list(crowd, many, 7), _list_json(crowd, many)])
     with _stored(quick) as owner:
         found += _real(owner, times)
-    return found + _peers(times)
+    return found if quick else found + _peers(times)
 
 
 Case = tuple[str, Run, float | None]
@@ -126,10 +126,10 @@ def _new_releases(at: User, few: int) -> Row:
     alone, together, told = [], [], ""
     for number in range(3):
         at.registry.publish(f"2.1.{340 + 2 * number}")
-        alone += medians([(ready, at.ccm("update", "v0"))], 1, 0)
+        alone += medians([(ready, at.ccm("update", "v0"))], 1)
         at.registry.publish(f"2.1.{341 + 2 * number}")
         asked = len(at.registry.requests)
-        together += medians([(ready, at.ccm("update", "--all"))], 1, 0)
+        together += medians([(ready, at.ccm("update", "--all"))], 1)
         paths = [request.path for request in at.registry.requests[asked:]]
         downloads = sum(path.endswith(".tgz") for path in paths)
         told = f"{downloads} download, {len(paths) - downloads} other requests"

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 
 from tests.npm_registry import NpmRegistry
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-VENV = CHECKOUT / ".venv" / "bin"
-PYTHON = VENV / "python"
+PYTHON = Path(sys.executable)
+VENV = PYTHON.parent
 VERSION = "2.1.330"
 _MANY = """
 import os, sys
@@ -84,5 +83,5 @@ def user(variants: int) -> Iterator[User]:
             "CCM_NPM_KEYS": f"{registry.url}-/npm/v1/keys",
         }
         made = User(home, registry, environ)
-        made.run(sys.executable, "-P", "-c", _MANY, str(variants))
+        made.run(PYTHON, "-P", "-c", _MANY, str(variants))
         yield made

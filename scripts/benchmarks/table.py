@@ -36,15 +36,18 @@ def ready() -> None:
     """Nothing has to be got ready."""
 
 
-def medians(runs: Sequence[Run], times: int, warm_ups: int = 1) -> list[float]:
-    """Seconds of each, taken in turns, so that a machine that slows down slows all of them."""
+def medians(runs: Sequence[Run], times: int) -> list[float]:
+    """Seconds of each, taken in turns, so that a machine that slows down slows all of them.
+
+    The first turn only warms up, unless there is no other.
+    """
     taken: list[list[float]] = [[] for _ in runs]
-    for turn in range(warm_ups + times):
+    for turn in range(times + 1 if times > 1 else 1):
         for (prepare, measured), kept in zip(runs, taken, strict=True):
             prepare()
             begun = time.perf_counter()
             measured()
-            if turn >= warm_ups:
+            if turn or times == 1:
                 kept.append(time.perf_counter() - begun)
     return [statistics.median(kept) for kept in taken]
 
