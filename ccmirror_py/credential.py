@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ccmirror_py.errors import UsageError
-from ccmirror_py.record import key_text
+from ccmirror_py.fields import key_text
 from ccmirror_py.secret import Secret, check_secret
 from ccmirror_py.variant import (
     Credential,

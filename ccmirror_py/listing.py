@@ -9,14 +9,14 @@ import os
 
 from ccmirror_py import records
 from ccmirror_py.errors import CcmError
-from ccmirror_py.record import key_text
+from ccmirror_py.fields import key_text
 from ccmirror_py.rule import FIRST_DEFENDED, is_before, program_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ccmirror_py.record import Fields
+    from ccmirror_py.fields import Fields
 
 HEAD = ("NAME", "PROVIDER", "VERSION", "RULE", "KEY", "CHANGED", "STATE")
 

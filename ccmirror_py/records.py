@@ -13,12 +13,12 @@ import stat
 
 from ccmirror_py import fs
 from ccmirror_py.errors import DamagedError, NewerError, NotFoundError
+from ccmirror_py.fields import checked, is_newer
 from ccmirror_py.name import is_name
-from ccmirror_py.record import checked, is_newer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ccmirror_py.record import Fields
+    from ccmirror_py.fields import Fields
 
 
 def names(root: str) -> list[str]:

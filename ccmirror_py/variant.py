@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ccmirror_py.record import SCHEMA, checked, checked_credential
+from ccmirror_py.fields import SCHEMA, checked, checked_credential
 from ccmirror_py.version import Spec, Version, parse_spec, parse_version
 
 if TYPE_CHECKING:
+    from ccmirror_py.fields import Fields
     from ccmirror_py.provider import AuthStyle
-    from ccmirror_py.record import Fields
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def from_json(document: object) -> Variant:
 
 
 def from_fields(fields: "Fields") -> Variant:
-    """The same of what `record.checked` gave."""
+    """The same of what `fields.checked` gave."""
     return Variant(
         name=fields["name"],
         choices=Choices(

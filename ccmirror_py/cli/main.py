@@ -1,5 +1,6 @@
 """The command `ccm`: one place where errors become a sentence, a hint and an exit code."""
 
+import gc
 import os
 import sys
 
@@ -26,6 +27,7 @@ def _answer() -> None:
 
     if answered(sys.argv[1:]):
         return
+    gc.set_threshold(50_000)  # imports make many objects and no garbage; looking costs 4 ms
     from ccmirror_py.cli.app import app_for
     from ccmirror_py.cli.render import error_lines, note
     from ccmirror_py.errors import CcmError, DiskError
