@@ -22,8 +22,8 @@ FILES = {
 
 LAYERS = {
     "pure": "address changes check diagnosis environment errors fields heard launcher "
-    "local_servers messages model_list name npmrc outcome prices probe probe_access probe_talk provider "
-    "release rule secret settings signature streams toml_table variant version",
+    "local_servers messages model_list name npmrc outcome prices probe probe_access probe_talk "
+    "provider release rule secret settings signature streams toml_table variant version",
     "adapter": "archive credential echo fs home host journal line listing providers receipt "
     "records registry releases sessions signers store times transport trash variants watch",
     "context": "context",
