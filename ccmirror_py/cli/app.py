@@ -55,7 +55,7 @@ _COMMANDS = {
 }
 """What is typed, and where it is: the module `commands_…`, and the function in it."""
 _GROUPS = {
-    "trash": None,  # its own command says it
+    "trash": "Show and restore what was removed in the last 30 days.",
     "key": "Change how the key of a variant comes.",
     "providers": "Show the providers there are.",
 }

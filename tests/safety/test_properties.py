@@ -37,6 +37,7 @@ from hypothesis.stateful import (
 
 from ccmirror_py import (
     credential,
+    fields,
     journal,
     launcher,
     npmrc,
@@ -50,6 +51,7 @@ from ccmirror_py import (
     variants,
     version,
 )
+from ccmirror_py import name as name_module
 from ccmirror_py.address import check_base_url
 from ccmirror_py.cli import render
 from ccmirror_py.environment import KEYLESS_TOKEN
@@ -920,7 +922,7 @@ class Seed:
 
 
 SEEDS = {
-    "a name with a slash": Seed(variant, "is_name", always(True), "names"),
+    "a name with a slash": Seed(name_module, "is_name", always(True), "names"),
     "versions ordered as texts": Seed(
         version.Version, "__lt__", lambda one, two: str(one) < str(two), "versions"
     ),
@@ -930,7 +932,7 @@ SEEDS = {
     "a record without what is inherited": Seed(
         variant, "to_json", lambda made: {**TO_JSON(made), "inherit": []}, "records"
     ),
-    "any name of a variable": Seed(variant, "_variable", str, "odd records"),
+    "any name of a variable": Seed(fields, "_variable", str, "odd records"),
     "the user's settings win": Seed(
         sys.modules[__name__],
         "merged_settings",
