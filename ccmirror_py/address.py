@@ -25,3 +25,11 @@ def origin(url: str) -> tuple[str, str | None, int | None]:
     """What a key may be sent to: scheme, host and port together."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def host_of(url: str) -> str:
+    """The same as a text for records and people: https://api.z.ai, http://127.0.0.1:8080."""
+    scheme, name, port = origin(url)
+    usual = {"http": 80, "https": 443}.get(scheme)
+    host = f"[{name}]" if name and ":" in name else name
+    return f"{scheme}://{host}" + ("" if port == usual else f":{port}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ccmirror_py.home import Home
     from ccmirror_py.journal import Journal
+    from ccmirror_py.keyring_entries import KeyringEntries
     from ccmirror_py.listing import Place
     from ccmirror_py.providers import Providers
     from ccmirror_py.registry import Registry
@@ -72,6 +73,12 @@ class Context:
         return Trash(self.home)
 
     @cached_property
+    def keyring(self) -> KeyringEntries:
+        from ccmirror_py.keyring_entries import KeyringEntries
+
+        return KeyringEntries(self.home, self.variants, self.trash, self.platform.os)
+
+    @cached_property
     def store(self) -> Store:
         from ccmirror_py.store import Store
 
@@ -97,6 +104,10 @@ class Context:
         """Before the first change of a command: directories, and what killed commands left."""
         self.home.prepare()
         self.journal.recover(self.say)
+        for name in self.keyring.names():
+            with self.home.lock_if_free(name) as free:
+                if free:
+                    self.keyring.sweep(name, self.say)
 
     @contextmanager
     def changing(self, name: str) -> Iterator[None]:
@@ -106,7 +117,10 @@ class Context:
         """
         with self.home.lock(name, self.say):
             self.journal.settle(name, self.say)
-            yield
+            try:
+                yield
+            finally:
+                self.keyring.sweep(name, self.say)
 
     def installed(self, release: Release) -> Path:
         """The directory of `release` in the store, downloaded when it is not there.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ccmirror_py.environment import CLEARED_PREFIXES
 from ccmirror_py.errors import UsageError
 from ccmirror_py.fields import key_text
 from ccmirror_py.secret import Secret, check_secret
@@ -14,6 +15,7 @@ from ccmirror_py.variant import (
     Credential,
     FromCommand,
     FromFile,
+    FromKeyring,
     FromVariable,
     NoKey,
     credential_to_json,
@@ -65,7 +67,7 @@ def fetch(
 ) -> Secret | None:
     """The key as the launcher would get it now; None when there is none to be had.
 
-    UsageError when the command fails or what there is can't be a key.
+    UsageError when the command or the keyring fails, or what there is can't be a key.
     """
     match credential:
         case NoKey():
@@ -73,9 +75,16 @@ def fetch(
         case FromFile():
             return stored
         case FromVariable(name):
+            inside = environ.get("CLAUDECODE") or environ.get("CCM_VARIANT")
+            if inside and name.startswith(CLEARED_PREFIXES):
+                return None  # of the session around this one, which has another key
             return check_secret(environ[name]) if environ.get(name) else None
         case FromCommand(argv):
             return _printed(argv)
+        case FromKeyring(account):
+            from ccmirror_py import os_keyring
+
+            return os_keyring.read(account, sys.platform)
 
 
 def _printed(argv: tuple[str, ...]) -> Secret:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from functools import cache
 
 from ccmirror_py.errors import UsageError
-from ccmirror_py.name import VARIABLE, check_name
+from ccmirror_py.name import VARIABLE, account_owner, check_name, is_account
 from ccmirror_py.rule import check_rule, check_version
 
 TYPE_CHECKING = False  # typing itself takes 3 ms to import
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     Fields = dict[str, Any]
@@ -36,7 +37,7 @@ def checked(document: object) -> Fields:
         raise ValueError("has an unknown auth_style")
     key_variable = _take_or_none(values, "key_variable", str)
     try:
-        return {
+        fields = {
             "schema": SCHEMA,
             "name": check_name(_take(values, "name", str)),
             "provider": _take(values, "provider", str),
@@ -60,6 +61,26 @@ def checked(document: object) -> Fields:
         }
     except UsageError as error:
         raise ValueError(f"is damaged: {error.sentence}") from None
+    credential = fields["credential"]
+    if credential["from"] == "keyring" and not is_account(credential["account"], fields["name"]):
+        raise ValueError("has the keyring's entry of another variant")
+    if credential["from"] == "file" and "host" not in credential:
+        # written before hosts were: the key was given for this one
+        return {**fields, "credential": _with_host(credential, host_asked(fields["environment"]))}
+    return fields
+
+
+def host_asked(environment: Mapping[str, str]) -> str | None:
+    """Where the requests of a launcher go, and its key with them; None: Claude Code knows it."""
+    url = environment.get("ANTHROPIC_BASE_URL")
+    if not url:
+        return None
+    from ccmirror_py.address import host_of
+
+    try:
+        return host_of(url)
+    except ValueError:
+        return url  # of a record somebody spoiled: like no other host
 
 
 def checked_credential(document: object) -> Fields:
@@ -74,7 +95,15 @@ def checked_credential(document: object) -> Fields:
             if not argv:
                 raise ValueError("has an empty command for the key")
             return {"from": kind, "argv": argv}
-        case "file" | "none":
+        case "file":
+            return _with_host({"from": kind}, _take_or_none(values, "host", str))
+        case "keyring":
+            account = _take(values, "account", str)
+            if account_owner(account) is None:
+                raise ValueError(f"has '{account}' for an entry of the keyring")
+            found = {"from": kind, "account": account}
+            return _with_host(found, _take_or_none(values, "host", str))
+        case "none":
             return {"from": kind}
     raise ValueError(f"has an unknown credential '{kind}'")
 
@@ -88,7 +117,13 @@ def key_text(credential: Fields) -> str:
             return f"command: {' '.join(credential['argv'])}"
         case "file":
             return "stored (0600)"
+        case "keyring":
+            return "stored in the keyring"
     return "none"
+
+
+def _with_host(credential: Fields, host: str | None) -> Fields:
+    return credential if host is None else {**credential, "host": host}
 
 
 @cache

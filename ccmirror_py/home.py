@@ -13,6 +13,7 @@
       .store/<package>/<version>/        verified releases, each with its receipt; a cache
       .numbers/<name>                  the last generation of a variant that was removed
       .trash/<name>~<time>/            what `remove` took away, for 30 days
+      .keyring/<name>~<number>         which entries ccm has in the system's keyring; never a key
       .staging/ .locks/ .cache/ .journal/ .providers/
     ~/.local/bin/zai -> ~/.ccm/zai/current/launch      CCM_BIN_DIR
 
@@ -84,6 +85,10 @@ class Home:
     @property
     def trash(self) -> Path:
         return self.root / ".trash"
+
+    @property
+    def keyring(self) -> Path:
+        return self.root / ".keyring"
 
     @property
     def own_providers(self) -> Path:

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 from ccmirror_py import fs
 from ccmirror_py.errors import CcmError
 from ccmirror_py.home import Home
+from ccmirror_py.keyring_entries import forget
 from ccmirror_py.name import is_name
 from ccmirror_py.records import is_number
 from ccmirror_py.variants import Variants
@@ -88,6 +89,12 @@ class Journal:
         self.announce(name, "restore", trashed)
         self._finish_restoration(name, trashed)
 
+    def forget_keys(self, name: str) -> None:
+        """What was announced as `forget keys`: the present key takes the place of all others."""
+        self._variants.forget_keys(name)
+        forget(self._home, self._variants, name)
+        self.finished(name)
+
     def recover(self, say: Callable[[str], None]) -> None:
         """Finish what killed commands announced and clear what they left; itself safe to kill.
 
@@ -146,8 +153,7 @@ class Journal:
             say(f"What was announced for {name} can't be read; nothing was taken away.")
             return
         if verb == "forget keys":
-            self._variants.forget_keys(name)
-            self.finished(name)
+            self.forget_keys(name)
         elif verb == "restore":
             self._finish_restoration(name, trashed)
         elif verb.startswith("create") and self._variants.exists(name):

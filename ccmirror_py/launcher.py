@@ -16,7 +16,14 @@ from ccmirror_py.environment import (
     THIS_MACHINE,
     is_loopback,
 )
-from ccmirror_py.variant import Credential, FromCommand, FromFile, FromVariable, NoKey
+from ccmirror_py.variant import (
+    Credential,
+    FromCommand,
+    FromFile,
+    FromKeyring,
+    FromVariable,
+    NoKey,
+)
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
@@ -28,7 +35,8 @@ class Launch:
     `pinned` is what the file `settings` holds. `again` is the launcher that is current by then, to
     be asked once when something is gone; empty for none. `network` holds the values of
     NETWORK_NAMES that `settings` pins; another value in the shell is a case for ccm, as other
-    settings are. `ccm` is the command that runs ccm itself.
+    settings are. `ccm` is the command that runs ccm itself, `keyring` the one that prints a key
+    from the system's keyring.
     """
 
     name: str
@@ -45,6 +53,7 @@ class Launch:
     args: tuple[str, ...]
     inherit: tuple[str, ...]
     ccm: tuple[str, ...]
+    keyring: tuple[str, ...] = ()
 
 
 def render(launch: Launch) -> str:
@@ -196,6 +205,19 @@ ccm_key=${{ccm_key%%
 *}}
 """
             cure = f"the command that prints its key failed; see: ccm key show {name}"
+        case FromKeyring():
+            command = " ".join(map(quote, launch.keyring))
+            program = quote(launch.keyring[0])
+            # it asks in a window, if at all: what is piped in is Claude Code's
+            read = f"""\
+ccm_key=
+command -v {program} >/dev/null 2>&1 && {{ ccm_key=$(exec {command} </dev/null) || ccm_key=; }}
+ccm_key=${{ccm_key%%
+*}}
+[ -n "$ccm_key" ] || ccm_again "$@"
+"""
+            why = f"it is locked, the entry is gone, or {launch.keyring[0]} is not installed"
+            cure = f"the keyring gave no key ({why}); see: ccm key test {name}"
     return f"""
 {read}case ${{ccm_key:+key}},${{1-}} in
   ,-h | ,--help) ;;

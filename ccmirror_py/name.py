@@ -6,6 +6,7 @@ from ccmirror_py.errors import UsageError
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+_ACCOUNT = re.compile(rf"({_NAME.pattern})~[0-9a-f]{{16}}")
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{device}{n}" for device in ("com", "lpt") for n in range(10)
 }
@@ -24,6 +25,17 @@ _CLAUDE_WORDS = {"claude", "ccm", "rg", "ugrep", "bfs", "node"}
 def is_name(text: str) -> bool:
     """Whether `text` has the form of a name: one part of a path, and the same on every system."""
     return bool(_NAME.fullmatch(text)) and not text.endswith(".")
+
+
+def account_owner(text: str) -> str | None:
+    """The variant whose entry of the system's keyring `text` can be; None for anything else."""
+    match = _ACCOUNT.fullmatch(text)
+    return match and match[1]
+
+
+def is_account(text: str, name: str) -> bool:
+    """Whether `text` can be an entry of the keyring that belongs to the variant `name`."""
+    return account_owner(text) == name
 
 
 def check_name(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ccmirror_py.fields import SCHEMA, checked, checked_credential
+from ccmirror_py.fields import SCHEMA, checked, checked_credential, host_asked
 from ccmirror_py.version import Spec, Version, parse_spec, parse_version
 
 if TYPE_CHECKING:
@@ -21,7 +21,20 @@ class FromVariable:
 
 @dataclass(frozen=True)
 class FromFile:
-    """The key is stored in the variant's own file, mode 0600."""
+    """The key is stored in the variant's own file, mode 0600.
+
+    `host` is where alone it goes, as `address.host_of` writes it; None before that is known.
+    """
+
+    host: str | None = None
+
+
+@dataclass(frozen=True)
+class FromKeyring:
+    """The key is stored in the system's keyring under `account`; `host` as above."""
+
+    account: str
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,7 @@ class NoKey:
     """There is none: a login of Claude Code itself, or a server that wants none."""
 
 
-Credential = FromVariable | FromFile | FromCommand | NoKey
+Credential = FromVariable | FromFile | FromKeyring | FromCommand | NoKey
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,30 @@ class Variant:
     @property
     def base_url(self) -> str | None:
         return self.environment.get("ANTHROPIC_BASE_URL")
+
+    @property
+    def host(self) -> str | None:
+        """Where its requests go, and its key with them."""
+        return host_asked(self.environment)
+
+
+def bound(variant: Variant) -> Variant:
+    """With a stored key tied to the host the variant talks to."""
+    credential = variant.credential
+    if not isinstance(credential, FromFile | FromKeyring):
+        return variant
+    return replace(variant, credential=replace(credential, host=variant.host))
+
+
+def given_for(variant: Variant) -> str | None:
+    """The host its stored key is tied to; None without one."""
+    credential = variant.credential
+    return credential.host if isinstance(credential, FromFile | FromKeyring) else None
+
+
+def strays(variant: Variant) -> bool:
+    """Whether its stored key would go to another host than the one it was given for."""
+    return None not in (given_for(variant), variant.host) and given_for(variant) != variant.host
 
 
 def same_program(one: Variant, other: Variant) -> bool:
@@ -156,8 +193,11 @@ def credential_to_json(credential: Credential) -> dict[str, object]:
     match credential:
         case FromVariable(name):
             return {"from": "variable", "name": name}
-        case FromFile():
-            return {"from": "file"}
+        case FromFile(host):
+            return {"from": "file", **({} if host is None else {"host": host})}
+        case FromKeyring(account, host):
+            found = {"from": "keyring", "account": account}
+            return {**found, **({} if host is None else {"host": host})}
         case FromCommand(argv):
             return {"from": "command", "argv": list(argv)}
         case NoKey():
@@ -173,7 +213,9 @@ def _credential(fields: "Fields") -> Credential:
         case "variable":
             return FromVariable(fields["name"])
         case "file":
-            return FromFile()
+            return FromFile(fields.get("host"))
+        case "keyring":
+            return FromKeyring(fields["account"], fields.get("host"))
         case "command":
             return FromCommand(tuple(fields["argv"]))
     return NoKey()

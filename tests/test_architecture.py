@@ -24,16 +24,19 @@ LAYERS = {
     "pure": "address changes check diagnosis environment errors fields heard launcher "
     "local_servers messages model_list name npmrc outcome prices probe probe_access probe_talk "
     "provider release rule secret settings signature streams toml_table variant version",
-    "adapter": "archive credential echo fs home host journal line listing providers receipt "
-    "records registry releases sessions signers store times transport trash variants watch",
+    "adapter": "archive credential echo fs home host journal keyring_entries line listing "
+    "os_keyring providers receipt records registry releases sessions signers store times "
+    "transport trash variants watch",
     "context": "context",
     "operation": "operations.audit operations.compare operations.create operations.doctor "
-    "operations.doctor_fix operations.doctor_launch operations.key operations.models "
+    "operations.doctor_fix operations.doctor_launch operations.key operations.key_test "
+    "operations.models "
     "operations.probe operations.probe_apply operations.probe_deep "
     "operations.probe_launch operations.prune operations.publish operations.remove "
     "operations.rollback operations.run operations.trash operations.twin "
     "operations.update",
-    "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_look "
+    "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_key "
+    "cli.commands_look "
     "cli.commands_probe cli.commands_providers cli.commands_trash cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.provider_json cli.render "
     "cli.shortcut cli.wiring",

@@ -25,7 +25,7 @@ Done = subprocess.CompletedProcess[str]
 KEY = "sk-secret-0123456789"
 COMMANDS = (
     *("create", "list", "ls", "show", "run", "update", "pin", "unpin", "rollback", "remove", "rm"),
-    *("key", "key set", "key show", "key remove", "env", "which", "versions"),
+    *("key", "key set", "key show", "key test", "key remove", "env", "which", "versions"),
     *("providers", "providers show", "doctor", "verify", "prune", "echo", "completion"),
 )
 READING = (
@@ -832,6 +832,21 @@ def test_a_key_comes_in_three_ways_and_can_be_changed_and_removed(user: Sandbox)
     done = user.run(user.launcher("zai"))
     assert done.returncode == 1
     assert done.stderr == "zai: ZAI_API_KEY is not set; export it, or run: ccm key set zai\n"
+
+
+def test_a_key_that_is_changed_where_it_comes_from_needs_no_command(user: Sandbox) -> None:
+    """The keyring: tests/test_keyring.py. What ccm itself stored is changed with `key set`."""
+    kept = user.home / "kept"
+    user.must("key", "set", "zai", "--api-key-env", "MY_ZAI", env={"MY_ZAI": "sk-1"})
+    for key in ("sk-1", "sk-2"):
+        assert token(user, "zai", {"MY_ZAI": key}) == key
+    kept.write_text("sk-3\n")
+    user.must("key", "set", "zai", "--api-key-command", f"cat {kept}")
+    made = generation(user, "zai")
+    for key in ("sk-3", "sk-4"):
+        kept.write_text(f"{key}\n")
+        assert token(user, "zai") == key
+    assert generation(user, "zai") == made
 
 
 @pytest.mark.parametrize(

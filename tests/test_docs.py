@@ -92,7 +92,7 @@ def test_every_command_and_option_named_in_passing_exists(sandbox: Sandbox, docu
         if command in ("key", "providers"):
             told += "".join(
                 sandbox.run("ccm", command, sub, "--help").stdout
-                for sub in ("set", "show", "remove", "compare")
+                for sub in ("set", "show", "remove", "test", "compare")
             )
         for option in re.findall(r"--[a-z][a-z-]+", rest):
             assert option in told, f"ccm {command} {option}"

@@ -19,9 +19,11 @@ import pytest
 
 from ccmirror_py.environment import CLEARED_NAMES, KEY_DESCRIPTOR, KEYLESS_TOKEN, NETWORK_NAMES
 from ccmirror_py.launcher import Launch, render
-from ccmirror_py.variant import FromCommand, FromFile, FromVariable, NoKey
+from ccmirror_py.os_keyring import lookup
+from ccmirror_py.variant import FromCommand, FromFile, FromKeyring, FromVariable, NoKey
 from tests.safety.shells import HOSTILE, INSTALLED, SHELLS, SHELLS_OWN
 
+ENTRY = FromKeyring("zai~0123456789abcdef")
 in_every_shell = pytest.mark.parametrize("shell", INSTALLED)
 
 STAND_IN = """\
@@ -389,8 +391,9 @@ def test_an_x_api_key_is_handed_over_on_descriptor_3_only(
     world: World, shell: str, value: str
 ) -> None:
     Path(world.launch.credential_file).write_text(f"{value}\n")
-    for credential in (FromFile(), FromCommand((f"{world.home}/print", value))):
-        launch = world.make(key_variable=KEY_DESCRIPTOR, credential=credential)
+    printing = (f"{world.home}/print", value)
+    for credential in (FromFile(), FromCommand(printing), ENTRY):
+        launch = world.make(key_variable=KEY_DESCRIPTOR, credential=credential, keyring=printing)
         arrived = world.arrives(shell, launch)
         assert arrived.descriptor == f"{value}\n"
         assert arrived.environment == {**world.environ, KEY_DESCRIPTOR: "3"}
@@ -442,6 +445,42 @@ def test_a_key_command_sees_the_users_environment(world: World, shell: str) -> N
     launch = world.make(key_variable=BEARER, credential=FromCommand((f"{world.home}/show",)))
     env = {"ANTHROPIC_X": "x", "PASSWORD_STORE_DIR": "/p"}
     assert world.arrives(shell, launch, env=env).environment[BEARER] == "x-/p"
+
+
+@in_every_shell
+def test_the_keyring_is_asked_as_the_user_and_not_for_what_is_piped_in(
+    world: World, shell: str
+) -> None:
+    """A stand-in for secret-tool; tests/test_keyring.py has the real one."""
+    text = "#!/bin/sh\nread -r line\nprintf '%s' \"sk-$line$DBUS_SESSION_BUS_ADDRESS $*\"\n"
+    _script(world.root / "bin" / "secret-tool", text)
+    launch = world.make(
+        key_variable=BEARER, credential=ENTRY, keyring=lookup(ENTRY.account, "linux")
+    )
+    env = {"DBUS_SESSION_BUS_ADDRESS": "unix:x"}
+    arrived = world.arrives(shell, launch, env=env)
+    told = f"sk-unix:x lookup service ccmirror-py username {ENTRY.account}"
+    assert arrived.environment[BEARER] == told
+
+
+@in_every_shell
+@pytest.mark.parametrize("text", ["exit 1", "echo sk-1; exit 3", "exit 0", "echo; echo sk-2", ""])
+def test_a_keyring_without_the_key_is_one_line_and_exit_1(
+    world: World, shell: str, text: str
+) -> None:
+    """Locked, unreachable, gone; at last without the command that reads it."""
+    if text:
+        _script(world.home / "secret-tool", f"#!/bin/sh\n{text}\n")
+    keyring = (f"{world.home}/secret-tool", "lookup")
+    launch = world.make(key_variable=BEARER, credential=ENTRY, keyring=keyring)
+    why = f"it is locked, the entry is gone, or {keyring[0]} is not installed"
+    cure = f"zai: the keyring gave no key ({why}); see: ccm key test zai\n"
+    assert world.refuses(shell, launch) == (1, cure)
+
+
+def test_on_macos_security_reads_it() -> None:
+    words = ("find-generic-password", "-s", "ccmirror-py", "-a", ENTRY.account, "-w")
+    assert lookup(ENTRY.account, "darwin") == ("/usr/bin/security", *words)
 
 
 @in_every_shell
@@ -642,10 +681,12 @@ def test_without_node_the_launcher_says_so(world: World, shell: str) -> None:
 
 
 def every_kind(world: World) -> list[Launch]:
-    credentials = (NoKey(), FromVariable("ANTHROPIC_API_KEY"), FromFile(), FromCommand(("a", "b")))
+    asked = (FromCommand(("a", "b")), ENTRY)
+    credentials = (NoKey(), FromVariable("ANTHROPIC_API_KEY"), FromFile(), *asked)
     return [
         world.make(
             credential=credential,
+            keyring=("c", "d'e"),
             key_variable=key_variable,
             program=program,
             network=network,
@@ -700,13 +741,17 @@ def test_no_value_stands_in_the_text_unquoted(world: World) -> None:
             settings=f"/{value}/settings.json",
             credential=FromCommand(("x", value)),
         )
+        ringed = replace(launch, credential=ENTRY, keyring=("x", value))
+        assert f"$(exec x {shlex.quote(value)} </dev/null)" in render(ringed)
         text = render(launch)
         assert f"export X={shlex.quote(value)}\n" in text
         assert text.endswith(f'{shlex.quote(value)} "$@"\n}}\n')
 
 
 @in_every_shell
-@pytest.mark.parametrize("gone", ["program", "settings.json", "credential", "other settings"])
+@pytest.mark.parametrize(
+    "gone", ["program", "settings.json", "credential", "entry", "other settings"]
+)
 def test_what_was_replaced_meanwhile_is_asked_of_the_present_launcher_once(
     world: World, shell: str, gone: str
 ) -> None:
@@ -714,7 +759,9 @@ def test_what_was_replaced_meanwhile_is_asked_of_the_present_launcher_once(
     present = world.root / "present"
     present.write_text(f'printf "%s|" "$@" >{world.root}/asked\n')
     launch = world.make(credential=FromFile(), key_variable=BEARER, again=str(present))
-    if gone == "other settings":
+    if gone == "entry":
+        launch = replace(launch, credential=ENTRY, keyring=("false",))
+    elif gone == "other settings":
         (world.home / "settings.json").write_text('{"of": "a new one"}\n')
     else:
         (world.home / gone.replace("program", "claude")).unlink()

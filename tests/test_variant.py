@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ccmirror_py.variant import (
     Credential,
     FromCommand,
     FromFile,
+    FromKeyring,
     FromVariable,
     NoKey,
     Variant,
@@ -170,7 +172,8 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 variables = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True)
 credentials: st.SearchStrategy[Credential] = st.one_of(
     st.builds(FromVariable, variables),
-    st.just(FromFile()),
+    st.builds(FromFile, st.none() | texts),
+    st.builds(FromKeyring, st.just("zai~0123456789abcdef"), st.none() | texts),
     st.builds(FromCommand, st.lists(texts, min_size=1, max_size=4).map(tuple)),
     st.just(NoKey()),
 )
@@ -188,6 +191,15 @@ choices = st.builds(
     yolo=st.booleans(),
     share_claude_md=st.booleans(),
 )
+
+
+def with_its_own_entry(variant: Variant) -> Variant:
+    if not isinstance(variant.credential, FromKeyring):
+        return variant
+    account = f"{variant.name}~0123456789abcdef"
+    return replace(variant, credential=replace(variant.credential, account=account))
+
+
 variants = st.builds(
     Variant,
     name=names,
@@ -201,7 +213,7 @@ variants = st.builds(
     key_variable=st.none() | variables,
     created=st.just("2026-11-22T17:11:00Z"),
     updated=st.just("2026-11-23T17:11:00Z"),
-)
+).map(with_its_own_entry)
 
 VARIANT = Variant(
     name="zai",
@@ -314,6 +326,13 @@ def test_a_field_of_a_wrong_type_is_a_value_error(field: str, value: object) -> 
         *(("version", value) for value in ("", "latest", "2.1", "2.1.x", "2.1.1 ")),
         *(("auth_style", value) for value in ("", "basic", "Bearer")),
         *(("credential", value) for value in ({}, {"from": "keyring"}, {"from": "variable"})),
+        *(
+            ("credential", {"from": "keyring", "account": account})
+            for account in (None, 1, "", "zai", "zai~", "ZAI~0123456789abcdef", "x; y")
+        ),
+        ("credential", {"from": "keyring", "account": "other~0123456789abcdef"}),
+        ("credential", {"from": "keyring", "account": "zai~0123456789abcdef\n"}),
+        ("credential", {"from": "file", "host": 1}),
         ("credential", {"from": "variable", "name": None}),
         ("credential", {"from": "variable", "name": ["X"]}),
         ("credential", {"from": "command"}),

@@ -35,9 +35,10 @@ _COMMANDS = {
     "trash list": "trash list_",
     "trash restore": "trash restore",
     "trash empty": "trash empty",
-    "key set": "change key_set",
-    "key show": "look key_show",
-    "key remove": "change key_remove",
+    "key set": "key set_",
+    "key show": "key show",
+    "key test": "key try_",
+    "key remove": "key remove",
     "env": "look env",
     "which": "look which",
     "versions": "look versions",
@@ -56,7 +57,7 @@ _COMMANDS = {
 """What is typed, and where it is: the module `commands_…`, and the function in it."""
 _GROUPS = {
     "trash": "Show and restore what was removed in the last 30 days.",
-    "key": "Change how the key of a variant comes.",
+    "key": "How the key of a variant comes.",
     "providers": "Show the providers there are.",
 }
 _HIDDEN = ("ls", "rm")

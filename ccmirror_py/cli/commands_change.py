@@ -11,6 +11,7 @@ from ccmirror_py.cli.options import (
     AsJson,
     DryRun,
     KeyCommand,
+    KeyKeyring,
     KeyStdin,
     KeyVariable,
     Name,
@@ -25,7 +26,7 @@ from ccmirror_py.errors import UsageError
 from ccmirror_py.name import check_name
 from ccmirror_py.provider import Provider
 from ccmirror_py.providers import ELSEWHERE
-from ccmirror_py.variant import Choices, FromFile, NoKey, Variant
+from ccmirror_py.variant import Choices, NoKey, Variant
 from ccmirror_py.version import parse_spec
 
 
@@ -66,6 +67,7 @@ def create(
     api_key_env: KeyVariable = None,
     api_key_stdin: KeyStdin = False,
     api_key_command: KeyCommand = None,
+    api_key_keyring: KeyKeyring = False,
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Set a variable at each start.")
     ] = None,
@@ -133,7 +135,7 @@ def create(
     )
     operation.check_choices(data, choices)
     operation.check_free(context, name, force, shadow)
-    options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
+    options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command, api_key_keyring)
     key = params.decide_key(context, name, there, choices, options)
     request = operation.CreateRequest(name, choices, spec, key, force, shadow)
     had_config = context.variants.has_kept_config(name)
@@ -239,45 +241,6 @@ def remove(
         if not purge:
             out(f"  within 30 days it comes back, key included, with: ccm trash restore {name}")
             out(f"  take it off the disk now: ccm trash empty {name}")
-
-
-def key_set(
-    name: Name,
-    api_key_env: KeyVariable = None,
-    api_key_stdin: KeyStdin = False,
-    api_key_command: KeyCommand = None,
-) -> None:
-    """Say how the key comes.
-
-    Without an option it is asked for and stored.
-    """
-    from ccmirror_py.credential import NewKey
-    from ccmirror_py.operations import key as operation
-    from ccmirror_py.secret import parse_secret
-
-    context = wiring.context()
-    choices = context.variants.get(name).choices
-    provider = params.in_region(context, context.providers.get(choices.provider), choices.region)
-    options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command)
-    new = params.key_from_options(context, provider, options) or NewKey(
-        FromFile(), parse_secret(params.asked_key(name, provider))
-    )
-    variant = operation.set_key(context, name, new)
-    out(f"{name}: key: {described(variant.credential)}. New sessions use it.")
-
-
-def key_remove(name: Name) -> None:
-    """Take a stored key off the disk."""
-    from ccmirror_py.operations import key as operation
-
-    context = wiring.context()
-    before = context.variants.get(name)
-    after = operation.remove_key(context, name)
-    gone = (
-        "its stored key is gone" if isinstance(before.credential, FromFile) else "no key was stored"
-    )
-    now = described(after.credential)
-    out(f"{name}: {gone}" + ("." if now == "none" else f"; from now on the key comes from {now}."))
 
 
 def prune(dry_run: DryRun = False, as_json: AsJson = False) -> None:

@@ -164,16 +164,3 @@ def versions(
         out(render.table(("VERSION", "PACKAGE", "USED BY"), rows))
     else:
         note("Nothing is installed yet.")
-
-
-def key_show(name: Name, as_json: AsJson = False) -> None:
-    """Show how the key comes, never the key."""
-    from ccmirror_py.credential import described
-    from ccmirror_py.variant import credential_to_json
-
-    variant = wiring.context().variants.get(name)
-    if as_json:
-        credential = credential_to_json(variant.credential)
-        out_json({"schema": 1, "name": name, "credential": credential})
-    else:
-        out(described(variant.credential))

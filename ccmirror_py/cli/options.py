@@ -22,6 +22,10 @@ KeyVariable = Annotated[
 KeyStdin = Annotated[
     bool, typer.Option("--api-key-stdin", help="Read the key from standard input and store it.")
 ]
+KeyKeyring = Annotated[
+    bool,
+    typer.Option("--api-key-keyring", help="Store the key in the system's keyring, not in a file."),
+]
 KeyCommand = Annotated[
     str | None,
     typer.Option(

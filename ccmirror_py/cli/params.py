@@ -7,45 +7,62 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from ccmirror_py.address import check_base_url
+from ccmirror_py.address import check_base_url, host_of
 from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, check_variable, found_credential
+from ccmirror_py.environment import ANTHROPIC_URL
 from ccmirror_py.errors import UsageError
 from ccmirror_py.provider import TIERS, AuthStyle, Provider
 from ccmirror_py.provider import in_region as region_of
 from ccmirror_py.secret import parse_secret
 from ccmirror_py.toml_table import check_text
-from ccmirror_py.variant import Choices, FromCommand, FromFile, FromVariable
+from ccmirror_py.variant import (
+    Choices,
+    Credential,
+    FromCommand,
+    FromFile,
+    FromKeyring,
+    FromVariable,
+    given_for,
+)
+from ccmirror_py.variants import Broken
 
 
 @dataclass(frozen=True)
 class KeyOptions:
-    """The three options that say how the key comes; at most one of them."""
+    """The options that say how the key comes: `variable`, `command`, or one that is stored, which
+    is read from `stdin` or asked for, and kept in the `keyring` or a file."""
 
     variable: str | None = None
     stdin: bool = False
     command: str | None = None
+    keyring: bool = False
+
+    @property
+    def any(self) -> bool:
+        return bool(self.variable or self.stdin or self.command or self.keyring)
 
 
 def decide_key(
     context: Context, name: str, provider: Provider, choices: Choices, options: KeyOptions
 ) -> NewKey:
     """How the key comes: as the options say, else found, else asked for on a terminal."""
-    return (
-        key_from_options(context, provider, options)
-        or _found(context, provider, choices.base_url)
-        or NewKey(FromFile(), parse_secret(asked_key(name, provider)))
-    )
+    found = None if options.any else _found(context, provider, choices.base_url)
+    return found or given_key(context, name, provider, choices, options)
 
 
-def key_from_options(context: Context, provider: Provider, options: KeyOptions) -> NewKey | None:
-    """None when no option says anything. UsageError when several do."""
-    if sum((bool(options.variable), options.stdin, bool(options.command))) > 1:
+def given_key(
+    context: Context, name: str, provider: Provider, choices: Choices, options: KeyOptions
+) -> NewKey:
+    """The same without what is found. UsageError when several options say something."""
+    stored = options.stdin or options.keyring
+    if sum((bool(options.variable), stored, bool(options.command))) > 1:
         raise UsageError(
             "The key can come one way only.",
-            "Choose one of --api-key-env, --api-key-stdin, --api-key-command.",
+            "Choose one of --api-key-env, --api-key-stdin, --api-key-command, --api-key-keyring "
+            "(the last also with --api-key-stdin).",
         )
-    if provider.auth.key == "cloud" and (options.variable or options.stdin or options.command):
+    if provider.auth.key == "cloud" and options.any:
         raise _cloud_has_its_own(provider)
     if options.variable:
         others = context.providers.mentioning(options.variable)
@@ -55,9 +72,16 @@ def key_from_options(context: Context, provider: Provider, options: KeyOptions) 
         return NewKey(variable)
     if options.command:
         return NewKey(FromCommand(_words(options.command)))
+    credential: Credential = FromFile()
+    if options.keyring:
+        from ccmirror_py import os_keyring
+
+        os_keyring.check(context.platform.os, context.environ)  # before anything is typed
+        credential = FromKeyring(os_keyring.new_account(name))
     if options.stdin:
-        return NewKey(FromFile(), parse_secret(sys.stdin.readline(8192)))
-    return None
+        return NewKey(credential, parse_secret(sys.stdin.readline(8192)))
+    there = choices.base_url or provider.base_url or ANTHROPIC_URL
+    return NewKey(credential, parse_secret(asked_key(context, name, provider, there)))
 
 
 def _cloud_has_its_own(provider: Provider) -> UsageError:
@@ -77,11 +101,18 @@ def _found(context: Context, provider: Provider, base_url: str | None) -> NewKey
     return NewKey(credential) if credential else None
 
 
-def asked_key(name: str, provider: Provider) -> str:
+def asked_key(context: Context, name: str, provider: Provider, there: str) -> str:
+    """Typed on a terminal, to be sent to `there`."""
     if provider.auth.key == "cloud":
         raise _cloud_has_its_own(provider)
     usual = next(iter(provider.auth.variables), "MY_API_KEY")
+    other = _other_host(context, name, there)
     if not is_interactive():
+        if other:
+            raise UsageError(
+                f"The stored key of {name} is for {other}; {host_of(there)} would get it.",
+                "If it may go there, or another key shall, give it: --api-key-stdin",
+            )
         where = f" Get one: {provider.auth.key_url}" if provider.auth.key_url else ""
         raise UsageError(
             f"{provider.name} needs a key, and {usual} is not set.",
@@ -90,6 +121,8 @@ def asked_key(name: str, provider: Provider) -> str:
         )
     from getpass import getpass
 
+    if other:
+        context.say(f"The stored key of {name} is for {other}; now it will be {host_of(there)}.")
     if provider.auth.key_url:
         print(f"Get a key: {provider.auth.key_url}", file=sys.stderr)  # noqa: T201
     try:
@@ -97,6 +130,13 @@ def asked_key(name: str, provider: Provider) -> str:
     except KeyboardInterrupt:
         print(file=sys.stderr)  # noqa: T201 (the shell's prompt begins on a line of its own)
         raise
+
+
+def _other_host(context: Context, name: str, there: str) -> str | None:
+    """The host that the stored key of `name` is for, unless that is where `there` is."""
+    entry = context.variants.get_or_broken(name)
+    host = None if isinstance(entry, Broken) else given_for(entry)
+    return host if host != host_of(there) else None
 
 
 def is_interactive() -> bool:

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ONE_NAME = (
-    *("audit", "env", "key remove", "key set", "key show", "models", "pin", "probe", "rollback"),
+    *(
+        "audit",
+        "env",
+        "key remove",
+        "key set",
+        "key show",
+        "key test",
+        "models",
+        "pin",
+        "probe",
+        "rollback",
+    ),
     *("run", "show", "unpin", "which"),
 )
 """Commands whose first word is the name of a variant …"""

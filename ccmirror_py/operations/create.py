@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 
 from ccmirror_py.context import Context
-from ccmirror_py.credential import NewKey, fetch
+from ccmirror_py.credential import NewKey
 from ccmirror_py.environment import (
     OWN_NAMES,
     models_of,
 )
 from ccmirror_py.errors import NewerError, UsageError
 from ccmirror_py.name import check_name
+from ccmirror_py.operations.key import check_new, put_away
 from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.provider import TIERS, Provider, in_region, plain
 from ccmirror_py.times import now
-from ccmirror_py.variant import Choices, Variant
+from ccmirror_py.variant import Choices, Variant, bound
 from ccmirror_py.variants import Broken
 from ccmirror_py.version import Spec
 
@@ -35,7 +36,7 @@ def create(context: Context, request: CreateRequest) -> Variant:
     provider = context.providers.get(request.choices.provider)
     check_choices(provider, request.choices)
     check_free(context, request.name, request.force, request.shadow)
-    fetch(request.key.credential, request.key.secret, context.environ)  # does it work at all?
+    check_new(context, request.key)
     context.begin_change()
     release = context.registry.find(request.spec, context.platform)
     context.installed(release)  # the long part, without holding the variant
@@ -54,11 +55,13 @@ def create(context: Context, request: CreateRequest) -> Variant:
         ),
         provider,
     )
+    variant = bound(variant)
     with context.changing(request.name):
         _check_free(context, request.name, request.force, request.shadow)
         settings = settings_for(context, variant, provider)
         with context.held(release) as directory:
-            _make(context, Next(variant, settings, directory, request.key.secret))
+            key = put_away(context, request.key)
+            _make(context, Next(variant, settings, directory, key))
     return variant
 
 

@@ -4,17 +4,20 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
+from ccmirror_py.credential import fetch
 from ccmirror_py.environment import weakness
 from ccmirror_py.errors import CcmError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import (
     launch_of,
+    resolve,
     settings_for,
 )
 from ccmirror_py.release import FIRST_NATIVE
@@ -24,7 +27,7 @@ from ccmirror_py.settings import (
     pinned_network,
     settings_text,
 )
-from ccmirror_py.variant import FromFile, FromVariable, Variant
+from ccmirror_py.variant import FromFile, FromKeyring, FromVariable, Variant, strays
 from ccmirror_py.variants import Broken
 
 _LOOKS = 5
@@ -74,6 +77,7 @@ def _variant(context: Context, name: str) -> Iterator[Check]:
     yield from _files(context, entry)
     yield from _command(context, name)
     yield _key(context, entry)
+    yield from _host(context, entry)
     yield from _users_files(context, name)
 
 
@@ -193,7 +197,23 @@ def _key(context: Context, variant: Variant) -> Check:
             return Check(name, "key", "failed", f"${variable} is not set", f"ccm key set {name}")
         case FromFile() if context.variants.stored_key(name) is None:
             return Check(name, "key", "failed", "its stored key is missing", f"ccm key set {name}")
+        case FromKeyring() as credential:
+            try:
+                fetch(credential, None, context.environ)
+            except CcmError as error:
+                return Check(name, "key", "failed", error.sentence, f"ccm key test {name}")
     return Check(name, "key", "ok")
+
+
+def _host(context: Context, variant: Variant) -> Iterator[Check]:
+    """Whether its provider's file has moved to where its stored key may not go."""
+    with suppress(CcmError):
+        coming = resolve(context, variant, context.providers.get(variant.choices.provider))
+        if strays(coming):
+            detail = (
+                f"{variant.choices.provider} is at {coming.host} now, its key for {variant.host}"
+            )
+            yield Check(variant.name, "host", "warning", detail, f"ccm key set {variant.name}")
 
 
 def _users_files(context: Context, name: str) -> Iterator[Check]:

@@ -14,7 +14,7 @@ from ccmirror_py.operations.publish import (
     Next,
     is_outdated,
     publish,
-    resolve,
+    resolved,
     settings_for,
 )
 from ccmirror_py.operations.update import republish
@@ -42,7 +42,7 @@ def fix(context: Context, name: str) -> None:
             _replace_program(context, variant)
         elif is_outdated(context, variant):
             provider = context.providers.get(variant.choices.provider)
-            republish(context, resolve(context, variant, provider))
+            republish(context, resolved(context, variant, provider))
         context.variants.link(name)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ccmirror_py.context import Context
 from ccmirror_py.credential import fetch
-from ccmirror_py.environment import CLEARED_PREFIXES, KEY_DESCRIPTOR, tiers_of
+from ccmirror_py.environment import KEY_DESCRIPTOR, tiers_of
 from ccmirror_py.errors import NetworkError, UsageError
 from ccmirror_py.model_list import Listed, addresses, parse_listed
 from ccmirror_py.provider import Model, Provider, plain
@@ -94,14 +94,9 @@ def _headers(context: Context, variant: Variant) -> dict[str, str]:
 
 def _key(context: Context, variant: Variant) -> Secret | None:
     """As the launcher would have it. None when the variant has none."""
-    credential, environ = variant.credential, context.environ
     stored = context.variants.stored_key(variant.name)
-    inside = environ.get("CLAUDECODE") or environ.get("CCM_VARIANT")
-    if inside and isinstance(credential, FromVariable):
-        # within a session of Claude Code its own names hold that session's key
-        environ = {} if credential.name.startswith(CLEARED_PREFIXES) else environ
-    key = fetch(credential, stored, environ)
-    if key is None and isinstance(credential, FromVariable | FromFile):
+    key = fetch(variant.credential, stored, context.environ)
+    if key is None and isinstance(variant.credential, FromVariable | FromFile):
         raise UsageError(f"{variant.name} has no key here.", f"Run: ccm key set {variant.name}")
     return key
 

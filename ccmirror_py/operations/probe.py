@@ -71,7 +71,7 @@ def examine(context: Context, variant: Variant, network: Network, deep: bool) ->
         detail = "Claude Code's own login is the key, and it can't be lent; your first prompt tells"
         return [Row("key", "skipped", detail)]
     try:
-        key = _key(context, variant)
+        key = key_of(context, variant)
     except CcmError as error:
         return [Row("key", "failed", error.sentence, error.hint)]
     if not key:
@@ -82,7 +82,8 @@ def examine(context: Context, variant: Variant, network: Network, deep: bool) ->
     return table(Talk(target, key, line), deep)
 
 
-def _key(context: Context, variant: Variant) -> str:
+def key_of(context: Context, variant: Variant) -> str:
+    """As its launcher would get it; "" when there is none. CcmError when it can't be read."""
     if isinstance(variant.credential, NoKey):
         return KEYLESS_TOKEN
     stored = context.variants.stored_key(variant.name)
@@ -113,7 +114,7 @@ class Talk:
     def __init__(self, target: Target, key: str, line: Line) -> None:
         self.target = target
         self._key = key
-        self._line = line
+        self.line = line
 
     def ask(
         self,
@@ -127,7 +128,7 @@ class Talk:
         key = {"authorization": f"Bearer {self._key}"} if bearer else {"x-api-key": self._key}
         base = url if url is not None else self.target.url
         headers = {**ask.headers, **key}
-        return self._line.send(Ask(ask.method, base + ask.path, headers, ask.body), patience)
+        return self.line.send(Ask(ask.method, base + ask.path, headers, ask.body), patience)
 
     def say(self, wish: Wish, manner: Manner | None = None) -> tuple[Heard, Message]:
         heard = self.ask(asked(manner or self.target.manner, wish))
@@ -159,11 +160,11 @@ def _rows(talk: Talk, deep: bool) -> Iterator[Row]:
         yield from local_servers.rows(_told_locally(talk), target)
     why = access.is_wrong_path(heard)
     if why:
-        yield access.wrong_path(why, _right_address(talk), target)
+        yield access.wrong_path(why, right_address(talk), target)
         return
     yield Row("path", "ok", f"the Messages API is at {target.url}")
     if access.is_key_refused(heard):
-        yield access.key_row(heard, _is_other_header_right(talk, heard), target)
+        yield access.key_row(heard, is_other_header_right(talk, heard), target)
         return
     yield Row("key", "ok", "taken" if heard.ok else "not what is refused")
 
@@ -230,7 +231,7 @@ def _told_locally(talk: Talk) -> dict[str, Heard]:
 # --- what to do about a refusal ---
 
 
-def _right_address(talk: Talk) -> str | None:
+def right_address(talk: Talk) -> str | None:
     """Where on this host the Messages API answers, of the places it could be."""
     ask = bare(talk.target.manner, talk.target.main)
     addresses = access.other_addresses(talk.target.url)
@@ -239,7 +240,7 @@ def _right_address(talk: Talk) -> str | None:
     return answering[0] if answering else None
 
 
-def _is_other_header_right(talk: Talk, heard: Heard) -> bool:
+def is_other_header_right(talk: Talk, heard: Heard) -> bool:
     rule = known(heard)
     if heard.status in (402, 429) or (rule is not None and rule.fix):
         return False

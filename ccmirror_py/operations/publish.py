@@ -20,7 +20,7 @@ from ccmirror_py.environment import (
     let_through,
     takes_key,
 )
-from ccmirror_py.errors import VerificationError
+from ccmirror_py.errors import UsageError, VerificationError
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.provider import Provider
 from ccmirror_py.release import FIRST_NATIVE, program_of
@@ -33,7 +33,8 @@ from ccmirror_py.settings import (
     seeded_claude_json,
     settings_text,
 )
-from ccmirror_py.variant import Variant, to_json
+from ccmirror_py.variant import Credential, FromKeyring, NoKey, Variant, given_for, strays, to_json
+from ccmirror_py.variants import Broken
 
 START_TIMEOUT = 30.0
 
@@ -51,6 +52,8 @@ class Next:
 def publish(context: Context, coming: Next) -> None:
     """Nothing is visible before the last step; a failure leaves the variant as it was."""
     variant = coming.variant
+    _check_host(variant)
+    before = context.variants.get_or_broken(variant.name)
     number, staged = context.variants.stage(variant.name)
     generation = context.home.generation(variant.name, number)
     try:
@@ -62,8 +65,34 @@ def publish(context: Context, coming: Next) -> None:
     except BaseException:
         fs.remove_tree(staged)
         raise
+    if not isinstance(before, Broken):
+        _tell_of_host(context, before, variant)
     in_use = {session.generation for session in running_sessions(context.home)}
     context.variants.prune(variant.name, in_use)
+
+
+def _check_host(variant: Variant) -> None:
+    """UsageError before a stored key would be sent to another host than it was given for."""
+    if strays(variant):
+        raise UsageError(
+            f"{variant.name} would send its stored key to {variant.host}; "
+            f"it was given for {given_for(variant)}.",
+            f"If it may go there, give it again: ccm key set {variant.name}",
+        )
+
+
+def _tell_of_host(context: Context, before: Variant, after: Variant) -> None:
+    """Also for keys that aren't stored, and that nothing holds back."""
+    if after.host and before.host and after.host != before.host:
+        key = "" if isinstance(after.credential, NoKey) else ", and so does its key"
+        context.say(f"{after.name} now talks to {after.host} instead of {before.host}{key}.")
+
+
+def resolved(context: Context, variant: Variant, provider: Provider) -> Variant:
+    """As `resolve`; but where its provider's file has moved to another host since, a variant with a
+    stored key stays with the endpoint it has."""
+    coming = resolve(context, variant, provider)
+    return variant if strays(coming) else coming
 
 
 def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
@@ -107,7 +136,16 @@ def launch_of(
         args=variant.choices.args,
         inherit=(*variant.choices.inherit, *let_through(variant.environment)),
         ccm=context.ccm,
+        keyring=_reader(context, variant.credential),
     )
+
+
+def _reader(context: Context, credential: Credential) -> tuple[str, ...]:
+    if not isinstance(credential, FromKeyring):
+        return ()
+    from ccmirror_py.os_keyring import lookup
+
+    return lookup(credential.account, context.platform.os)
 
 
 def settings_for(context: Context, variant: Variant, provider: Provider) -> dict[str, object]:
@@ -120,7 +158,7 @@ def is_outdated(context: Context, variant: Variant) -> bool:
     """Whether the current generation is not what would be made of the same choices now."""
     provider = context.providers.get(variant.choices.provider)
     settings = settings_for(context, variant, provider)
-    return is_stale(context, variant, resolve(context, variant, provider), settings)
+    return is_stale(context, variant, resolved(context, variant, provider), settings)
 
 
 def is_stale(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ccmirror_py.context import Context
 from ccmirror_py.errors import NotFoundError
-from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
+from ccmirror_py.operations.publish import Next, publish, resolved, settings_for
 from ccmirror_py.outcome import RolledBack
 from ccmirror_py.times import now
 
@@ -28,11 +28,11 @@ def rollback(context: Context, name: str) -> RolledBack:
         earlier = context.variants.read(name, context.home.generation(name, number))
         provider = context.providers.get(earlier.choices.provider)
         after, key = replace(earlier, updated=now()), context.variants.stored_key(name, number)
-        if earlier.base_url == now_current.base_url:
+        if earlier.host == now_current.host:
             # the key may have changed since; it goes to the same host
             after = replace(after, credential=now_current.credential)
             key = context.variants.stored_key(name)
-        after = resolve(context, after, provider)
+        after = resolved(context, after, provider)
         native = context.home.generation(name, number) / "native"
         settings = settings_for(context, after, provider)
         publish(context, Next(after, settings, native, key))

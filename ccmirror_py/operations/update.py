@@ -12,7 +12,7 @@ from ccmirror_py.operations.publish import Next, is_stale, publish, resolve, set
 from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, Updated
 from ccmirror_py.release import Release
 from ccmirror_py.times import now
-from ccmirror_py.variant import Variant
+from ccmirror_py.variant import Variant, strays
 from ccmirror_py.version import LATEST, Spec, Version, allows
 
 
@@ -101,19 +101,25 @@ def _coming(context: Context, before: Variant, after: Variant, keep_provider: bo
     """`after` with what its provider's file says now, or with what it said at the last change."""
     provider = context.providers.get(after.choices.provider)
     denied_before = _denied(context, before)
+    kept = _Coming(after, settings_for(context, after, replace(provider, deny=denied_before)), ())
     if keep_provider:
-        kept = replace(provider, deny=denied_before)
-        return _Coming(after, settings_for(context, after, kept), ())
+        return kept
     moved = migrated(provider, after.choices)
+    coming = resolve(context, replace(after, choices=moved.choices), provider)
+    if strays(coming):
+        context.say(
+            f"{after.name} stays with {after.host}: its stored key was given for it, and "
+            f"{provider.name} is at {coming.host} now. To move it: ccm key set {after.name}"
+        )
+        return kept
     for sentence in moved.gone:
         context.say(f"{after.name}: {sentence}; choose another with `ccm create --force`.")
-    after = resolve(context, replace(after, choices=moved.choices), provider)
     told = (
         *moved.notices,
-        *changes(before.environment, after.environment),
+        *changes(before.environment, coming.environment),
         *denied(denied_before, provider.deny),
     )
-    return _Coming(after, settings_for(context, after, provider), told)
+    return _Coming(coming, settings_for(context, coming, provider), told)
 
 
 def _denied(context: Context, variant: Variant) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from ccmirror_py.credential import NewKey
 from ccmirror_py.environment import KEY_DESCRIPTOR
 from ccmirror_py.errors import UsageError
 from ccmirror_py.launcher import Launch, render
-from ccmirror_py.name import check_name
+from ccmirror_py.name import check_name, is_name
 from ccmirror_py.npmrc import NpmConfig
 from ccmirror_py.operations import publish
 from ccmirror_py.operations.create import CreateRequest, create
@@ -31,7 +32,13 @@ from ccmirror_py.provider import TIERS, AuthStyle, parse_provider
 from ccmirror_py.registry import Registry
 from ccmirror_py.secret import parse_secret
 from ccmirror_py.transport import Network
-from ccmirror_py.variant import Choices, FromCommand, FromFile, Variant
+from ccmirror_py.variant import (
+    Choices,
+    FromCommand,
+    FromFile,
+    Variant,
+    credential_from_json,
+)
 from ccmirror_py.version import LATEST
 from tests.npm_registry import NpmRegistry
 from tests.safety.shells import HOSTILE, INSTALLED, SHELLS, SHELLS_OWN, WITH_NEWLINES
@@ -293,6 +300,18 @@ def test_no_value_can_be_a_name(tally: Tally) -> None:
         except UsageError:
             continue
     tally(len(VALUES), [f"a variant may be called {name!r}" for name in taken])
+
+
+def test_no_value_can_be_an_entry_of_the_keyring(tally: Tally) -> None:
+    """It stands in launchers, and in the words of the program that reads the keyring."""
+    taken = []
+    values = [value for value in VALUES if not is_name(value)]
+    entries = [f for v in values for f in (v, f"a~{v}", f"{v}~{'0' * 16}", f"a~{'0' * 16}{v}")]
+    for entry in entries:
+        with suppress(ValueError):
+            credential_from_json({"from": "keyring", "account": entry})
+            taken.append(entry)
+    tally(len(entries), [f"an entry may be called {entry!r}" for entry in taken])
 
 
 # --- does the campaign see anything? -----------------------------------------------------------

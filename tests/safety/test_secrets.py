@@ -2,10 +2,11 @@
 
 Two keys go about: KEPT is the one the variants have from the beginning, NEW the one a command is
 given. Afterwards both are looked for, in pieces and encoded, in all that was said, in every file
-below the home directory and TMPDIR, in the arguments and environments of all programs that were
-started, and in what the registry was asked.
+below the home directory and TMPDIR, in the keyring, in the arguments and environments of all
+programs that were started, and in what the registry was asked.
 """
 
+import json
 import os
 import random
 import re
@@ -15,8 +16,9 @@ import subprocess
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +28,7 @@ from ccmirror_py.home import Home
 from ccmirror_py.journal import Journal
 from ccmirror_py.variants import Variants
 from tests.conftest import Sandbox, make_sandbox
+from tests.keyring_service import MISSING, keyring_service, put, stored, take
 from tests.npm_registry import (
     METADATA,
     TARBALL,
@@ -77,20 +80,23 @@ case "$*" in *wait*) kill -STOP $$ ;; esac
 printf '%s\\n' "Claude Code was here: $*"
 """
 PRINT_KEY = '#!/bin/sh\nIFS= read -r key <"$0.$1"\nprintf "%s\\n" "$key"\n'
-WAYS = ("stored", "variable", "command")
-WAYS_IN = ("typed", "stdin", "variable", "command")
+WAYS = ("stored", "variable", "command", "keyring")
+WAYS_IN = ("typed", "stdin", "variable", "command", "keyring")
 
 
 @dataclass(frozen=True)
 class Scene:
     """A user whose variants have the key KEPT in one of the WAYS: `zai` (bearer, with a version to
     go back to and one to go on to), `keyed` (x-api-key) and, without a key, `other`. `gone` was
-    removed and always had a stored key.
+    removed and always had a stored key. `ring` is how the keyring is reached, and `entries` what is
+    in it to begin with, each as `keyring_service` has it.
     """
 
     sandbox: Sandbox
     npm: NpmRegistry
     way: str
+    ring: Mapping[str, str] = field(default_factory=dict)
+    entries: dict[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
@@ -116,6 +122,12 @@ class Scene:
         self.npm.heal()
         subprocess.run(["rm", "-rf", self.home], check=True)
         subprocess.run(["cp", "-a", self.master, self.home], check=True)
+        if self.ring:
+            there = stored(self.ring)
+            for account in there.keys() - self.entries.keys():
+                take(self.ring, account)
+            for account in self.entries.keys() - there.keys():
+                put(self.ring, account, self.entries[account])
 
     def env(self) -> dict[str, str]:
         return {VARIABLE: KEPT} if self.way == "variable" else {}
@@ -126,6 +138,8 @@ class Scene:
             return ["--api-key-env", VARIABLE], {VARIABLE: key}, ""
         if way == "command":
             return ["--api-key-command", f"'{self.print_key}' {self.keep(key)}"], {}, ""
+        if way == "keyring":
+            return ["--api-key-keyring", "--api-key-stdin"], {}, f"{key}\n"
         return (["--api-key-stdin"], {}, f"{key}\n") if way != "typed" else ([], {}, "")
 
 
@@ -133,12 +147,13 @@ def publish(npm: NpmRegistry, version: str) -> None:
     npm.publish(version, program=PROGRAM.replace("@VERSION@", version).encode())
 
 
-def furnish(directory: Path, npm: NpmRegistry) -> Sandbox:
+def furnish(directory: Path, npm: NpmRegistry, ring: Mapping[str, str]) -> dict[str, Scene]:
     """The user of all scenes, saved with each of the WAYS: launchers hold the path of the home."""
     for version in (UNUSED, OLD, NOW):
         publish(npm, version)
     home = directory / "home"
-    sandbox = make_sandbox(home, {"NPM_CONFIG_REGISTRY": npm.url, "TMPDIR": f"{home}/tmp"})
+    environ = {"NPM_CONFIG_REGISTRY": npm.url, "TMPDIR": f"{home}/tmp", **ring}
+    sandbox = make_sandbox(home, environ)
     (home / "tmp").mkdir()
     own = ("--provider", "custom", "--base-url", "http://127.0.0.1:1", "--auth", "x-api-key")
     lines: list[tuple[str, ...]] = [
@@ -154,27 +169,35 @@ def furnish(directory: Path, npm: NpmRegistry) -> Sandbox:
     for line in lines:
         sandbox.must(*line, stdin=f"{KEPT}\n")
     publish(npm, NEWEST)
-    for way in WAYS:
-        scene = Scene(sandbox, npm, way)
+    scenes = {}
+    for way in WAYS if ring else WAYS[:-1]:
+        scene = Scene(sandbox, npm, way, ring)
         scene.print_key.write_text(PRINT_KEY)
         scene.print_key.chmod(0o755)
         if way != "stored":
-            options, env, _ = scene.options(way, KEPT)
+            options, env, stdin = scene.options(way, KEPT)
             for name in ("zai", "keyed"):
-                sandbox.must("key", "set", name, *options, env=env)
+                sandbox.must("key", "set", name, *options, env=env, stdin=stdin)
         subprocess.run(["cp", "-a", home, scene.master], check=True)
-    return sandbox
+        scenes[way] = replace(scene, entries=stored(ring) if way == "keyring" else {})
+    return scenes
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Scene]]:
-    with NpmRegistry() as npm:
-        sandbox = furnish(tmp_path_factory.mktemp("scenes"), npm)
+    directory = tmp_path_factory.mktemp("scenes")
+    with ExitStack() as stack:
+        npm = stack.enter_context(NpmRegistry())
+        ring: Mapping[str, str] = {}
+        if not MISSING:
+            ring = stack.enter_context(keyring_service(directory / "ring"))
+        made = furnish(directory, npm, ring)
 
         def scene(way: str) -> Scene:
-            found = Scene(sandbox, npm, way)
-            found.again()
-            return found
+            if way == "keyring" and MISSING:
+                pytest.skip(f"a real keyring needs {', '.join(MISSING)}")
+            made[way].again()
+            return made[way]
 
         yield scene
 
@@ -357,7 +380,13 @@ CASES = [
 SHORT = [
     *(("create", "typed"), ("create", "stdin"), ("key set", "command"), ("key set", "typed")),
     *(("key remove", "stored"), ("update", "stored"), ("doctor --launch", "variable")),
-    *(("run +VERSION", "command"), ("run, x-api-key", "stored"), ("list --json", "command")),
+    *(("create", "keyring"), ("key set", "keyring"), ("key remove", "keyring")),
+    *(
+        ("remove --purge", "keyring"),
+        ("run +VERSION", "command"),
+        ("run, x-api-key", "stored"),
+        ("list --json", "command"),
+    ),
 ]
 
 
@@ -467,6 +496,28 @@ class Trial:
         if fate == "done" and command.takes:
             kept = self._case.way in ("typed", "stdin")
             found += [f"stored: {places}"] if ("the new key" in str(places)) != kept else []
+        return found + (self._in_the_keyring(taken) if "keyring" in self._ways else [])
+
+    @property
+    def _ways(self) -> tuple[str, str]:
+        return self._scene.way, self._case.way
+
+    def _in_the_keyring(self, taken: bool) -> list[str]:
+        """After one more command that changes something."""
+        scene, command = self._scene, self._command
+        scene.sandbox.ccm("prune")
+        there = stored(scene.ring)
+        found = []
+        if not taken and NEW in there.values():
+            found.append("a key that was not taken is left in the keyring")
+        own = [key for account, key in there.items() if account.startswith(f"{command.name}~")]
+        if taken and command.forgets and KEPT in own:
+            found.append("a key that was taken away is left in the keyring")
+        root = scene.sandbox.ccm_home
+        for record in (*root.glob("*/current/variant.json"), *root.glob(".trash/*/current/*.json")):
+            account = json.loads(record.read_text()).get("credential", {}).get("account")
+            if account and account not in there:
+                found.append(f"the key of {record} is lost")
         return found
 
 
@@ -476,6 +527,8 @@ def test_a_key_is_nowhere_but_where_it_belongs(
 ) -> None:
     if not FULL and (case.command, case.way) not in SHORT:
         pytest.skip("in the full size only")
+    if case.way == "keyring" and MISSING:
+        pytest.skip(f"a real keyring needs {', '.join(MISSING)}")
     trial = Trial(scenes(case.way if not COMMANDS[case.command].takes else "stored"), case)
     for fate in case.fates() if FULL else ["done", *sample(case.fates()[1:], 4)]:
         trial.go(fate)
@@ -800,6 +853,16 @@ MISTAKES = {
         "transport.Transport.get = get",
         *("update", "variable", "done", "was sent to the registry"),
     ),
+    "a key in the words of the keyring's program": Mistake(
+        "import subprocess\n"
+        "from ccmirror_py import os_keyring\n"
+        "text = 'printf %s \"$1\" | secret-tool store --label x service $2 username $3'\n"
+        "def store(account, key, system):\n"
+        "    words = ['sh', '-c', text, 'sh', key.reveal(), os_keyring.SERVICE, account]\n"
+        "    subprocess.run(words, check=True)\n"
+        "os_keyring.store = store",
+        *("key set", "keyring", "done", "the new key is an argument"),
+    ),
     "older keys that stay": Mistake(
         "from ccmirror_py.variants import Variants\nVariants.forget_keys = lambda self, name: None",
         *("key remove", "stored", "done", "a key that was taken away is left"),
@@ -810,6 +873,8 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_it_finds_a_mistake(scenes: Callable[[str], Scene], tally: Tally, name: str) -> None:
     mistake = MISTAKES[name]
+    if mistake.way == "keyring" and MISSING:
+        pytest.skip(f"a real keyring needs {', '.join(MISSING)}")
     takes = COMMANDS[mistake.command].takes
     trial = Trial(scenes("stored" if takes else mistake.way), Case(mistake.command, mistake.way))
     trial.steps = 30
