@@ -220,6 +220,8 @@ def environment_of(
     elif not uses_login(provider, credential):
         environment |= _endpoint(provider, choices)
     environment |= _models(provider, choices)
+    if choices.looks.title:
+        environment["CLAUDE_CODE_DISABLE_TERMINAL_TITLE"] = "1"  # the launcher writes its own
     if not provider.first_party:
         environment |= _third_party()
     return {**environment, **provider.environment, **choices.env}

@@ -6,6 +6,7 @@ imports little on purpose: `ccm list` and `ccm which` are to answer at once (doc
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from ccmirror_py.errors import UsageError
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
     Fields = dict[str, Any]
 
 SCHEMA = 1
+
+FORMS = ("dark", "light", "dark-daltonized", "light-daltonized", "dark-ansi", "light-ansi")
+"""The bases Claude Code knows (2.1.118 to 2.1.330), and the forms ccm derives of every palette."""
+LONGEST_GUIDANCE = 8000
+"""Characters. It goes along with every request of the variant."""
+_USUAL_LOOKS = {
+    "theme": None,
+    "form": "dark",
+    "status_line": True,
+    "verbs": True,
+    "title": True,
+    "splash": False,
+    "guidance": None,
+}
 
 
 def is_newer(schema: object) -> bool:
@@ -53,11 +68,13 @@ def checked(document: object) -> Fields:
             "inherit": list(map(_variable, _texts(values, "inherit"))),
             "yolo": _take(values, "yolo", bool),
             "share_claude_md": _take(values, "share_claude_md", bool),
+            "looks": checked_looks(_take_or_none(values, "looks", dict) or {}),
             "credential": checked_credential(_take(values, "credential", dict)),
             "key_variable": None if key_variable is None else _variable(key_variable),
             "environment": _variables(values, "environment"),
             "created": _take(values, "created", str),
             "updated": _take(values, "updated", str),
+            "tweaked": _tweaked(_take_or_none(values, "tweaked", dict)),
         }
     except UsageError as error:
         raise ValueError(f"is damaged: {error.sentence}") from None
@@ -106,6 +123,39 @@ def checked_credential(document: object) -> Fields:
         case "none":
             return {"from": kind}
     raise ValueError(f"has an unknown credential '{kind}'")
+
+
+def checked_looks(document: Mapping[str, object]) -> Fields:
+    """Strict in what is there; what is missing is as it was before there were looks to choose."""
+    values: Fields = {key: document.get(key, usual) for key, usual in _USUAL_LOOKS.items()}
+    for key in ("theme", "guidance"):
+        if not isinstance(values[key], str | None):
+            raise ValueError(f"has a '{key}' in 'looks' that is not a text")
+    if values["theme"] and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", values["theme"]):
+        raise ValueError("has a 'theme' in 'looks' that can be no provider's")
+    for key in ("status_line", "verbs", "title", "splash"):
+        if not isinstance(values[key], bool):
+            raise ValueError(f"has a '{key}' in 'looks' that is not true or false")
+    if values["form"] not in FORMS:
+        raise ValueError("has a 'form' in 'looks' this ccm does not know")
+    check_guidance(values["guidance"] or "")
+    return values
+
+
+def check_guidance(text: str) -> str:
+    """`text` when it can be told to a model; ValueError says why not."""
+    if len(text) > LONGEST_GUIDANCE:
+        raise ValueError(f"has a guidance of more than {LONGEST_GUIDANCE} characters")
+    if not all(letter.isprintable() or letter in "\n\t" for letter in text):
+        raise ValueError("has control characters in its guidance")
+    return text
+
+
+def _tweaked(document: object) -> Fields | None:
+    if document is None:
+        return None
+    values = _object(document)
+    return {"by": _take(values, "by", str), "patches": _texts(values, "patches")}
 
 
 def key_text(credential: Fields) -> str:

@@ -139,6 +139,14 @@ def clone_tree(source: Path, target: Path) -> None:
     sync_directory(target)
 
 
+def copy_file(source: Path, target: Path, mode: int) -> None:
+    """A new file of the same content, with bytes of its own: who writes to it changes no other."""
+    with source.open("rb") as old, new_file(target, mode) as new:
+        while chunk := old.read(1024 * 1024):
+            write_all(new, chunk)
+    sync_directory(target.parent)
+
+
 def make_private(path: Path, mode: int = 0o700) -> None:
     """A directory, or a file with its own mode, that only its user can use."""
     path.chmod(mode)
@@ -250,9 +258,7 @@ def _clone_file(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP):
             raise
-        with source.open("rb") as old, new_file(target, source.stat().st_mode & 0o777) as new:
-            while chunk := old.read(1024 * 1024):
-                write_all(new, chunk)
+        copy_file(source, target, source.stat().st_mode & 0o777)
 
 
 def _reflink(source: Path, target: Path) -> bool:

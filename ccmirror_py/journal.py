@@ -39,6 +39,9 @@ _OWN_ENTRIES = (
     ".credential.new",
 )
 
+_SEEDS = ("..claude.json.new", ".settings.json.new", "ccm/.seeded.json.new")
+"""What is prepared in `config/` to take the place of a file there."""
+
 
 class Journal:
     def __init__(self, home: Home, variants: Variants) -> None:
@@ -128,6 +131,7 @@ class Journal:
         directories = [home.journal, home.staging, home.trash, home.bin_dir]
         for name in sorted(names):
             directories += [home.directory(name), home.generations(name), home.config(name)]
+            directories += [home.config(name) / inner for inner in ("ccm", "rules", "themes")]
             directories.append(home.last_number(name).parent)
         for directory in dict.fromkeys(directories):
             fs.make_last(directory)
@@ -182,7 +186,8 @@ class Journal:
         fs.remove_tree(self._home.generations(name))
         if keep_config:
             # once nothing is announced, nobody looks into the config of what is no variant
-            fs.remove_file(self._home.config(name) / "..claude.json.new")
+            for seed in _SEEDS:
+                fs.remove_file(self._home.config(name) / seed)
         else:
             fs.remove_tree(self._home.config(name))
         if directory.is_dir() and not any(directory.iterdir()):
@@ -210,7 +215,7 @@ class Journal:
         """What a killed command prepared and did not use: successors, and generations to come."""
         successors = (
             self._home.directory(name) / ".current.new",
-            self._home.config(name) / "..claude.json.new",
+            *(self._home.config(name) / seed for seed in _SEEDS),
             self._home.journal / f".{name}.new",
         )
         found = [path for path in successors if os.path.lexists(path)]

@@ -36,7 +36,8 @@ class Launch:
     be asked once when something is gone; empty for none. `network` holds the values of
     NETWORK_NAMES that `settings` pins; another value in the shell is a case for ccm, as other
     settings are. `ccm` is the command that runs ccm itself, `keyring` the one that prints a key
-    from the system's keyring.
+    from the system's keyring. `title` is for the window, `splash` a file to be shown before; both
+    on a terminal only, and not where an answer is all that is wanted.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Launch:
     inherit: tuple[str, ...]
     ccm: tuple[str, ...]
     keyring: tuple[str, ...] = ()
+    title: str = ""
+    splash: str = ""
 
 
 def render(launch: Launch) -> str:
@@ -73,6 +76,7 @@ def render(launch: Launch) -> str:
             _key(launch),
             _clear(launch),
             _exports(launch),
+            _greeting(launch),
             _exec(launch),
         )
     )
@@ -115,9 +119,12 @@ case ${{1-}} in
     ccm_fail "ccm keeps the version of this variant; run: ccm update {launch.name}" 2 ;;
   +*) ccm_hand_over "$@" ;;
 esac
+ccm_quiet=
 for ccm_argument do
   case $ccm_argument in
     --) break ;;
+    -p | -[!-]*p* | --print | --print=* | --output-format* | -h | --help | -v | --version)
+      ccm_quiet=1 ;;
     --settings | --settings=*) ccm_hand_over "$@" ;;
   esac
 done
@@ -266,6 +273,28 @@ def _exports(launch: Launch) -> str:
     return "\n" + "\n".join(lines) + "\n"
 
 
+def _greeting(launch: Launch) -> str:
+    """What people see, and no pipe: the window's title, then the splash."""
+    shown = ""
+    if launch.title:
+        shown += f"  printf '\\033]0;%s\\007' {quote(launch.title)}\n"
+    if launch.splash:
+        shown += f"""\
+  case ${{1-}} in
+    '' | -* | *' '*)
+      if [ -r {quote(launch.splash)} ]; then
+        while IFS= read -r ccm_line; do
+          printf '%s\\n' "$ccm_line"
+        done <{quote(launch.splash)}
+      fi ;;
+  esac
+"""
+    if not shown:
+        return ""
+    terminal = '[ -t 1 ] && [ -z "$ccm_quiet" ] && [ "${TERM-dumb}" != dumb ]'
+    return f"if {terminal}; then\n{shown}fi\n"
+
+
 def _exec(launch: Launch) -> str:
     words = [
         _program(launch),
@@ -276,7 +305,7 @@ def _exec(launch: Launch) -> str:
         # some shells close what only `exec 3<` opened before they start a program
         *(["3<&3"] if launch.key_variable == KEY_DESCRIPTOR else []),
     ]
-    names = "ccm_key ccm_line ccm_ifs ccm_argument ccm_missing ccm_settings"
+    names = "ccm_key ccm_line ccm_ifs ccm_argument ccm_missing ccm_settings ccm_quiet"
     # a shell that can't exec says so and ends: this is the last moment to ask another launcher
     gone = f'[ -f {quote(launch.program)} ] || {{ unset CCM_VARIANT; ccm_again "$@"; }}\n'
     return f"\n{gone}unset {names}\nexec {' '.join(words)}\n}}\n"

@@ -178,3 +178,8 @@ def merge(
     registry_keys = {"registry", f"{SCOPE}:registry"}
     named = any(key in project and values[key] == project[key] for key in registry_keys)
     return NpmConfig(values, project=named)
+
+
+def referenced(text: str) -> set[str]:
+    """Names of the variables a file of settings takes values from."""
+    return {match[2] for match in _REFERENCE.finditer(text)}

@@ -13,6 +13,7 @@ from typing import Literal, cast, get_args
 
 from ccmirror_py.address import check_base_url
 from ccmirror_py.errors import UsageError
+from ccmirror_py.look import Look, read_look
 from ccmirror_py.name import VARIABLE
 from ccmirror_py.toml_table import Table, matching
 
@@ -146,6 +147,7 @@ class Provider:
     environment: Mapping[str, str]
     deny: tuple[str, ...]
     docs_url: str
+    look: Look
     facts: Facts
 
     def model(self, id_: str) -> Model:
@@ -195,9 +197,10 @@ def parse_provider(text: str) -> Provider:
     auth = _auth(top.table("auth"))
     cloud = endpoint.choice("cloud", get_args(Cloud)) if "cloud" in endpoint else None
     anthropic = endpoint.take("anthropic", bool, False)
+    id_, name = matching(top.take("id", str), _ID, "id"), top.take("name", str)
     provider = Provider(
-        id=matching(top.take("id", str), _ID, "id"),
-        name=top.take("name", str),
+        id=id_,
+        name=name,
         description=top.take("description", str),
         group=cast(Group, top.choice("group", get_args(Group), "own")),
         base_url=_url(endpoint, "base_url") or None,
@@ -218,6 +221,7 @@ def parse_provider(text: str) -> Provider:
         environment=_variables(top.table("environment"), "[environment]"),
         deny=top.table("settings").texts("deny"),
         docs_url=_url(top, "docs_url"),
+        look=read_look(top, id_, name),
         facts=_facts(top.table("facts")),
     )
     top.must_be_empty()

@@ -201,8 +201,7 @@ def file_problems(directory: Path, files: dict[str, str]) -> list[str]:
             problems.append(f"{path} is not what was installed")
             continue
         try:
-            with fs.open_regular(path) as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
+            actual = file_sha256(path)
         except (OSError, ValueError) as error:  # a name no file can have
             reason = error.strerror if isinstance(error, OSError) else "is no path"
             problems.append(f"{path}: {reason}")
@@ -210,6 +209,12 @@ def file_problems(directory: Path, files: dict[str, str]) -> list[str]:
         if actual != expected:
             problems.append(f"{path} is not what was installed")
     return problems
+
+
+def file_sha256(path: Path) -> str:
+    """OSError for anything but a regular file, ValueError for a name no file can have."""
+    with fs.open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(entry: Entry, staged: Path) -> str:

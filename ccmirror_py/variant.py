@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ccmirror_py import look
 from ccmirror_py.fields import SCHEMA, checked, checked_credential, host_asked
+from ccmirror_py.look import Looks
 from ccmirror_py.version import Spec, Version, parse_spec, parse_version
 
 if TYPE_CHECKING:
@@ -71,6 +73,18 @@ class Choices:
     inherit: tuple[str, ...] = ()
     yolo: bool = False
     share_claude_md: bool = False
+    looks: Looks = field(default_factory=Looks)
+
+
+@dataclass(frozen=True)
+class Tweaked:
+    """What `ccm tweak` made of the program: by which tool, which of its patches."""
+
+    by: str
+    patches: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.by}: {', '.join(self.patches)}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ class Variant:
     """The record. `environment` is exactly what the launcher sets, the key excepted.
 
     `key_variable` is the name under which Claude Code gets the key, None without one.
-    Times are UTC, ISO 8601, whole seconds.
+    `tweaked` None: the program is as it was released. Times are UTC, ISO 8601, whole seconds.
     """
 
     name: str
@@ -90,6 +104,7 @@ class Variant:
     key_variable: str | None
     created: str
     updated: str
+    tweaked: Tweaked | None = None
 
     @property
     def base_url(self) -> str | None:
@@ -121,10 +136,12 @@ def strays(variant: Variant) -> bool:
 
 
 def same_program(one: Variant, other: Variant) -> bool:
-    """Whether two records start the same: they differ in their key, their rule and their date."""
+    """Whether two records start the same: key, rule, date and looks may differ."""
 
     def plain(variant: Variant) -> Variant:
+        choices = replace(variant.choices, looks=Looks())
         keyless = replace(variant, credential=NoKey(), key_variable=None, environment={})
+        keyless = replace(keyless, choices=choices)
         return replace(keyless, spec=variant.version, updated="")
 
     return plain(one) == plain(other)
@@ -149,11 +166,13 @@ def to_json(variant: Variant) -> dict[str, object]:
         "inherit": list(choices.inherit),
         "yolo": choices.yolo,
         "share_claude_md": choices.share_claude_md,
+        "looks": look.to_json(choices.looks),
         "credential": credential_to_json(variant.credential),
         "key_variable": variant.key_variable,
         "environment": dict(variant.environment),
         "created": variant.created,
         "updated": variant.updated,
+        "tweaked": _tweaked_to_json(variant.tweaked),
     }
 
 
@@ -178,6 +197,7 @@ def from_fields(fields: "Fields") -> Variant:
             inherit=tuple(fields["inherit"]),
             yolo=fields["yolo"],
             share_claude_md=fields["share_claude_md"],
+            looks=Looks(**fields["looks"]),
         ),
         spec=parse_spec(fields["spec"]),
         version=parse_version(fields["version"]),
@@ -186,7 +206,16 @@ def from_fields(fields: "Fields") -> Variant:
         key_variable=fields["key_variable"],
         created=fields["created"],
         updated=fields["updated"],
+        tweaked=_tweaked(fields["tweaked"]),
     )
+
+
+def _tweaked_to_json(tweaked: Tweaked | None) -> dict[str, object] | None:
+    return {"by": tweaked.by, "patches": list(tweaked.patches)} if tweaked else None
+
+
+def _tweaked(fields: "Fields | None") -> Tweaked | None:
+    return Tweaked(fields["by"], tuple(fields["patches"])) if fields else None
 
 
 def credential_to_json(credential: Credential) -> dict[str, object]:

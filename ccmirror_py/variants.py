@@ -202,10 +202,23 @@ class Variants:
         for number in self.earlier(name):
             fs.remove_file(self._home.generation(name, number) / "credential")
 
-    def seed_config(self, name: str, content: bytes) -> None:
-        """The first `.claude.json`, or the one that answers a question in advance."""
-        fs.ensure_directory(self._home.config(name))
-        fs.replace_file(self._home.config(name) / ".claude.json", content, 0o600)
+    def seed_config(self, name: str, file: str, content: bytes) -> None:
+        """A file below `config/`, with what ccm may write into it."""
+        path = self._home.config(name) / file
+        if path.parent.is_symlink() or (path.parent.exists() and not path.parent.is_dir()):
+            return  # the user's
+        fs.ensure_directory(path.parent)
+        fs.replace_file(path, content, 0o600)
+
+    def link_config(self, name: str, file: str, target: str) -> None:
+        """A link below `config/` to what is ccm's; where something is already, it stays."""
+        link = self._home.config(name) / file
+        if link.parent.is_symlink() or os.path.lexists(link):
+            return
+        if link.parent.exists() and not link.parent.is_dir():
+            return
+        fs.ensure_directory(link.parent)
+        fs.make_link(target, link)
 
     def prune(self, name: str, in_use: Collection[Path]) -> list[Path]:
         """Remove generations beyond the kept ones; those of running sessions (`in_use`) stay."""

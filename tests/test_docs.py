@@ -14,10 +14,13 @@ from tests.conftest import CHECKOUT, Sandbox
 from tests.npm_registry import NpmRegistry
 from tests.safety.table import FLOORS
 
-DOCUMENTS = ("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md")
+DOCUMENTS = (
+    *("README.md", "docs/reference.md", "docs/providers.md", "docs/isolation.md"),
+    "docs/looks.md",
+)
 COMMANDS = tuple(
     "create list show run update pin unpin rollback remove key env which versions providers models "
-    "doctor probe verify audit prune trash echo completion".split()
+    "doctor probe verify audit prune trash tweak echo completion theme guidance".split()
 )
 
 
@@ -48,6 +51,14 @@ def test_every_command_of_the_readme_runs_in_the_order_it_is_told(
         if line == "ccm versions":
             npm.publish("2.1.295")
             sandbox.must("update", "--all", env=keys)
+
+
+def test_every_command_about_looks_runs(sandbox: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.300")
+    sandbox.must("create", "zai", "--provider", "zai", "--api-key-env", "ZAI_API_KEY")
+    for line in shell_lines("docs/looks.md"):
+        done = sandbox.run(*shlex.split(line))
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 def test_try_works_from_a_fresh_copy_where_output_is_buffered_and_twice(tmp_path: Path) -> None:
@@ -89,10 +100,12 @@ def test_every_command_and_option_named_in_passing_exists(sandbox: Sandbox, docu
             continue
         assert command in COMMANDS, command
         told = sandbox.run("ccm", command, "--help").stdout
-        if command in ("key", "providers"):
+        if command in ("key", "providers", "theme", "guidance"):
             told += "".join(
                 sandbox.run("ccm", command, sub, "--help").stdout
-                for sub in ("set", "show", "remove", "test", "compare")
+                for sub in (
+                    *("set", "show", "remove", "test", "compare", "preview", "edit", "list"),
+                )
             )
         for option in re.findall(r"--[a-z][a-z-]+", rest):
             assert option in told, f"ccm {command} {option}"

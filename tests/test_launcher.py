@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pexpect
 import pytest
 
 from ccmirror_py.environment import CLEARED_NAMES, KEY_DESCRIPTOR, KEYLESS_TOKEN, NETWORK_NAMES
@@ -740,6 +741,8 @@ def test_no_value_stands_in_the_text_unquoted(world: World) -> None:
             program=f"/{value}/claude",
             settings=f"/{value}/settings.json",
             credential=FromCommand(("x", value)),
+            title=value,
+            splash=f"/{value}/splash",
         )
         ringed = replace(launch, credential=ENTRY, keyring=("x", value))
         assert f"$(exec x {shlex.quote(value)} </dev/null)" in render(ringed)
@@ -774,3 +777,46 @@ def test_what_was_replaced_meanwhile_is_asked_of_the_present_launcher_once(
     assert told.stderr.count("\n") == 1
     present.unlink()
     assert world.run(shell, launch).returncode in (1, 127)
+
+
+def on_a_terminal(world: World, shell: str, launch: Launch, *words: str) -> str:
+    """All that is written there."""
+    shutil.rmtree(world.root / "record", ignore_errors=True)
+    (world.root / "record").mkdir()
+    script = world.root / "launch"
+    script.write_text(render(launch))
+    argv = [*SHELLS[shell], str(script), *words]
+    child: pexpect.spawn[bytes] = pexpect.spawn(
+        argv[0],
+        argv[1:],
+        cwd=str(world.root / "work"),
+        env={**world.environ, "TERM": "xterm"},
+        timeout=20,
+    )
+    drawn = child.read()
+    child.close()
+    assert os.listdir(world.root / "work") == []
+    return os.fsdecode(drawn)
+
+
+@in_every_shell
+def test_a_title_and_a_splash_are_for_people_only(world: World, shell: str) -> None:
+    (world.root / "splash").write_text("\x1b[7m zai \x1b[0m $(touch canary)\n")
+    splash = "\x1b[7m zai \x1b[0m $(touch canary)\r\n"
+    launch = world.make(title="zai", splash=str(world.root / "splash"))
+    title = "\x1b]0;zai\x07"
+    for words in ((), ("-c",), ("fix it please",), ("--", "-p")):
+        assert on_a_terminal(world, shell, launch, *words) == f"{title}{splash}ran\r\n", words
+    assert on_a_terminal(world, shell, launch, "mcp", "list") == f"{title}ran\r\n"
+    for words in (("-p", "hi"), ("-cp", "hi"), ("--print",), ("--output-format", "json"), ("-h",)):
+        assert on_a_terminal(world, shell, launch, *words) == "ran\r\n", words
+    assert world.arrives(shell, launch).words == [launch.program, "--settings", launch.settings]
+    gone = world.make(title="zai", splash="/nowhere")
+    assert on_a_terminal(world, shell, gone) == f"{title}ran\r\n"
+
+
+@in_every_shell
+def test_no_title_runs_anything(world: World, shell: str) -> None:
+    for value in (value for value in HOSTILE if value.isprintable() and value.isascii()):
+        drawn = on_a_terminal(world, shell, world.make(title=value))
+        assert drawn == f"\x1b]0;{value}\x07ran\r\n"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ccmirror_py.address import check_base_url
 from ccmirror_py.environment import is_loopback
 from ccmirror_py.errors import DamagedError, NotFoundError, UsageError
+from ccmirror_py.look import Look
 from ccmirror_py.provider import (
     TIERS,
     Auth,
@@ -103,6 +104,14 @@ API_TIMEOUT_MS = "600000"
 [settings]
 deny = ["WebSearch"]
 
+[look]
+name = "Acme colours"
+accent = "#aa5500"
+second = "#00aaff"
+tint = "#808080"
+verbs = ["Working"]
+guidance = ["Be kind."]
+
 [facts]
 checked = 2026-11-22
 live = false
@@ -190,6 +199,7 @@ def test_a_whole_file_is_read_as_what_it_says() -> None:
         environment={"API_TIMEOUT_MS": "600000"},
         deny=("WebSearch",),
         docs_url="https://docs.acme.example/claude",
+        look=Look("Acme colours", "#aa5500", "#00aaff", "#808080", ("Working",), ("Be kind.",)),
         facts=Facts(date(2026, 11, 22), False, {"models": "weak"}, ("docs",), ("a note",)),
     )
 
@@ -215,6 +225,7 @@ def test_what_may_be_left_out_is_empty() -> None:
         environment={},
         deny=(),
         docs_url="",
+        look=parse_provider(LEAST).look,  # invented; test_look has it
         facts=Facts(date(2026, 11, 22), True, {}, ()),
     )
 

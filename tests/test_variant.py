@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccmirror_py.errors import UsageError
+from ccmirror_py.look import FORMS, Looks
 from ccmirror_py.name import check_name
 from ccmirror_py.variant import (
     Choices,
@@ -23,6 +24,7 @@ from ccmirror_py.variant import (
     FromKeyring,
     FromVariable,
     NoKey,
+    Tweaked,
     Variant,
     credential_from_json,
     credential_to_json,
@@ -190,6 +192,16 @@ choices = st.builds(
     inherit=st.lists(variables, max_size=3).map(tuple),
     yolo=st.booleans(),
     share_claude_md=st.booleans(),
+    looks=st.builds(
+        Looks,
+        theme=st.sampled_from([None, "none", "zai", "acme-1"]),
+        form=st.sampled_from(FORMS),
+        status_line=st.booleans(),
+        verbs=st.booleans(),
+        title=st.booleans(),
+        splash=st.booleans(),
+        guidance=st.none() | st.sampled_from(["", "Be kind.\n\t- ä"]),
+    ),
 )
 
 
@@ -213,6 +225,7 @@ variants = st.builds(
     key_variable=st.none() | variables,
     created=st.just("2026-11-22T17:11:00Z"),
     updated=st.just("2026-11-23T17:11:00Z"),
+    tweaked=st.none() | st.builds(Tweaked, by=texts, patches=st.lists(texts).map(tuple)),
 ).map(with_its_own_entry)
 
 VARIANT = Variant(
@@ -228,6 +241,7 @@ VARIANT = Variant(
         args=("--x", "a b"),
         inherit=("AWS_PROFILE",),
         yolo=True,
+        looks=Looks(theme="kimi-code", form="light", status_line=False, guidance="Be kind."),
     ),
     spec=Range("2.1.x"),
     version=Version(2, 1, 330),
@@ -236,6 +250,7 @@ VARIANT = Variant(
     key_variable="ANTHROPIC_AUTH_TOKEN",
     created="2026-11-22T17:11:00Z",
     updated="2026-11-23T17:11:00Z",
+    tweaked=Tweaked("tweakcc 4.0.11", ("themes",)),
 )
 RECORD: dict[str, Any] = {
     "schema": 1,
@@ -253,13 +268,26 @@ RECORD: dict[str, Any] = {
     "inherit": ["AWS_PROFILE"],
     "yolo": True,
     "share_claude_md": False,
+    "looks": {
+        "theme": "kimi-code",
+        "form": "light",
+        "status_line": False,
+        "verbs": True,
+        "title": True,
+        "splash": False,
+        "guidance": "Be kind.",
+    },
     "credential": {"from": "command", "argv": ["pass", "show", "zai"]},
     "key_variable": "ANTHROPIC_AUTH_TOKEN",
     "environment": {"CCM_VARIANT": "zai", "ANTHROPIC_BASE_URL": "https://api.example/anthropic"},
     "created": "2026-11-22T17:11:00Z",
     "updated": "2026-11-23T17:11:00Z",
+    "tweaked": {"by": "tweakcc 4.0.11", "patches": ["themes"]},
 }
-MAY_BE_NULL = {"region", "base_url", "auth_style", "context_window", "key_variable"}
+MAY_BE_NULL = {
+    *("region", "base_url", "auth_style", "context_window", "key_variable", "looks"),
+    "tweaked",
+}
 
 
 def test_the_record_is_written_as_it_is_documented() -> None:
@@ -298,6 +326,10 @@ def is_wrong(field: str, value: object) -> bool:
     right = RECORD[field]
     if value is None:
         return field not in MAY_BE_NULL
+    if (
+        field == "looks"
+    ):  # what it lacks is as usual, and what a newer ccm puts there is passed over
+        return not isinstance(value, Mapping)
     if isinstance(right, dict) and field != "credential":
         return not (isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values()))
     if isinstance(right, list):
@@ -338,6 +370,9 @@ def test_a_field_of_a_wrong_type_is_a_value_error(field: str, value: object) -> 
         ("credential", {"from": "command"}),
         ("credential", {"from": "command", "argv": "pass show zai"}),
         ("credential", {"from": "command", "argv": [1]}),
+        ("tweaked", {"by": "tweakcc"}),
+        ("tweaked", {"by": 1, "patches": []}),
+        ("tweaked", {"by": "tweakcc", "patches": [1]}),
     ],
 )
 def test_a_wrong_value_is_a_value_error(field: str, value: object) -> None:
@@ -364,6 +399,14 @@ def test_a_wrong_value_is_a_value_error(field: str, value: object) -> None:
         ("credential", {"from": "command", "argv": []}),
         ("credential", {"from": "command", "argv": ["a\0b"]}),
         ("context_window", -1),
+        ("looks", {"theme": "../x"}),
+        ("looks", {"theme": "a\nb"}),
+        ("looks", {"theme": 1}),
+        ("looks", {"form": "purple"}),
+        ("looks", {"status_line": "no"}),
+        ("looks", {"guidance": "a\x1b[2Jb"}),
+        ("looks", {"guidance": "\ud800"}),
+        ("looks", {"guidance": "x" * 8001}),
     ],
 )
 def test_what_no_launcher_could_be_made_of_is_a_value_error(field: str, value: object) -> None:
@@ -401,7 +444,11 @@ def refusal(record: object) -> str:
         variant = from_json(record)
     except ValueError as error:
         return str(error) if type(error) is ValueError else ""
-    return "" if to_json(variant) == record else "is read as something else"
+    written = to_json(variant)
+    if isinstance(record, dict) and not (record.get("looks") or {}).keys() >= {"theme", "form"}:
+        written = written | {"looks": record.get("looks")}  # filled up, see is_wrong
+        record = {"looks": None} | record
+    return "" if written == record else "is read as something else"
 
 
 def read_or_refused(record: object) -> None:

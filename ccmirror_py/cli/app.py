@@ -29,6 +29,7 @@ _COMMANDS = {
     "pin": "versions pin",
     "unpin": "versions unpin",
     "rollback": "versions rollback",
+    "tweak": "tweak tweak",
     "remove": "change remove",
     "rm": "change remove",
     "trash": "trash trash",
@@ -39,6 +40,12 @@ _COMMANDS = {
     "key show": "key show",
     "key test": "key try_",
     "key remove": "key remove",
+    "theme list": "theme theme_list",
+    "theme show": "theme theme_show",
+    "theme set": "theme theme_set",
+    "theme preview": "theme theme_preview",
+    "guidance show": "theme guidance_show",
+    "guidance edit": "theme guidance_edit",
     "env": "look env",
     "which": "look which",
     "versions": "look versions",
@@ -58,8 +65,12 @@ _COMMANDS = {
 _GROUPS = {
     "trash": "Show and restore what was removed in the last 30 days.",
     "key": "How the key of a variant comes.",
+    "theme": "How a variant looks.",
+    "guidance": "What the model of a variant is told.",
     "providers": "Show the providers there are.",
 }
+_NOT_ALONE = ("key",)
+"""Groups that show their help when they are asked for without more."""
 _HIDDEN = ("ls", "rm")
 
 
@@ -91,7 +102,7 @@ def app_for(words: Sequence[str]) -> typer.Typer:
             continue
         if first not in groups:
             groups[first] = typer.Typer(
-                help=_GROUPS[first], rich_markup_mode=None, no_args_is_help=first not in _COMMANDS
+                help=_GROUPS[first], rich_markup_mode=None, no_args_is_help=first in _NOT_ALONE
             )
             app.add_typer(groups[first], name=first)
         if second:

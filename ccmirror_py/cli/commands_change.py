@@ -23,6 +23,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import described
 from ccmirror_py.environment import needed_names, weakness
 from ccmirror_py.errors import UsageError
+from ccmirror_py.look import too_old
 from ccmirror_py.name import check_name
 from ccmirror_py.provider import Provider
 from ccmirror_py.providers import ELSEWHERE
@@ -85,6 +86,14 @@ def create(
     share_claude_md: Annotated[
         bool, typer.Option("--share-claude-md", help="Let ~/.claude/CLAUDE.md reach this variant.")
     ] = False,
+    theme: Annotated[
+        str | None,
+        typer.Option(help="Another provider's theme, or none.", autocompletion=complete_provider),
+    ] = None,
+    status_line: Annotated[bool, typer.Option("--status-line/--no-status-line")] = True,
+    guidance: Annotated[
+        bool, typer.Option("--guidance/--no-guidance", help="Tell the model where it runs.")
+    ] = True,
     force: Annotated[
         bool, typer.Option("--force", help="Make an existing variant anew; its config stays.")
     ] = False,
@@ -132,6 +141,7 @@ def create(
         inherit=params.variable_names(inherit or []),
         yolo=yolo,
         share_claude_md=share_claude_md,
+        looks=params.looks(context, theme, status_line, guidance),
     )
     operation.check_choices(data, choices)
     operation.check_free(context, name, force, shadow)
@@ -175,6 +185,8 @@ def _report_created(
         out(f"  kept config    {context.home.config(name)} (its sessions are there again)")
     if weakness(variant.version):
         note(weakness(variant.version))
+    if too_old(variant.version):
+        note(too_old(variant.version))
     if variant.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
         note("Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox.")
     folder = str(context.home.bin_dir)

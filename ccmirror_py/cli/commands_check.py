@@ -102,6 +102,7 @@ def verify(
 
     Each is compared with its receipt.
     """
+    from ccmirror_py.operations.prune import tweaked_by
     from ccmirror_py.operations.prune import verify as operation
 
     context = wiring.context()
@@ -112,12 +113,16 @@ def verify(
 
         compared = compare(context, wiring.releases(context.environ))
     if as_json:
-        entries = [{"path": str(path), "problems": found[path]} for path in found]
+        entries = [
+            {"path": str(path), "problems": problems, "tweaked": tweaked_by(path)}
+            for path, problems in found.items()
+        ]
         told = {"compared": [vars(each) for each in compared]} if releases else {}
         out_json({"schema": 1, "checked": entries, **told})
     else:
         for path, problems in found.items():
-            out(f"{'; '.join(problems) or 'ok'}: {path}")
+            tweaked = f", as {tweaked_by(path)} left it" if tweaked_by(path) else ""
+            out(f"{'; '.join(problems) or f'ok{tweaked}'}: {path}")
         for each in compared:
             out(f"{each.result}: {each.package} {each.version} {each.detail}".rstrip())
     if any(found.values()) or any(each.result == "different" for each in compared):

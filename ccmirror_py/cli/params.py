@@ -12,6 +12,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, check_variable, found_credential
 from ccmirror_py.environment import ANTHROPIC_URL
 from ccmirror_py.errors import UsageError
+from ccmirror_py.look import NO_THEME, Looks
 from ccmirror_py.provider import TIERS, AuthStyle, Provider
 from ccmirror_py.provider import in_region as region_of
 from ccmirror_py.secret import parse_secret
@@ -197,6 +198,12 @@ def variable_names(texts: list[str]) -> tuple[str, ...]:
                 f"'{text}' is not the name of a variable.", "Such as: --inherit AWS_PROFILE"
             )
     return tuple(texts)
+
+
+def looks(context: Context, theme: str | None, status_line: bool, guidance: bool) -> Looks:
+    if theme not in (None, NO_THEME):
+        context.providers.get(str(theme))
+    return Looks(theme=theme, status_line=status_line, guidance=None if guidance else "")
 
 
 def base_url(text: str | None) -> str | None:

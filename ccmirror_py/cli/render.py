@@ -87,6 +87,7 @@ def shown_variant(context: Context, variant: Variant) -> str:
         ("endpoint", variant.base_url or _own_endpoint(variant)),
         ("version", f"{variant.version} (rule: {variant.spec})"),
         ("checked", authenticity(context, variant.name)),
+        ("tweaked", f"since then, by {variant.tweaked}" if variant.tweaked else ""),
         ("key", described(variant.credential)),
         *((f"  {tier}", model) for tier, model in models.items()),
         ("arguments", " ".join(choices.args)),
@@ -151,7 +152,13 @@ def rolled_back_lines(done: RolledBack) -> str:
         lines.append(f"  rule {before.spec} -> {after.spec}")
     if before.choices.provider != after.choices.provider:
         lines.append(f"  provider {before.choices.provider} -> {after.choices.provider}")
+    if before.tweaked != after.tweaked:
+        lines.append(f"  program {_program(before)} -> {_program(after)}")
     return "\n".join(lines)
+
+
+def _program(variant: Variant) -> str:
+    return f"tweaked ({variant.tweaked})" if variant.tweaked else "as released"
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ONE_NAME = (
+    *("guidance edit", "guidance show", "theme set", "theme show", "tweak"),
     *(
         "audit",
         "env",

@@ -36,6 +36,8 @@ def compare(context: Context, releases: Releases) -> list[Compared]:
 
 def _compared(context: Context, releases: Releases, receipt: Receipt) -> Compared:
     package, version = receipt.package, parse_version(receipt.version)
+    if receipt.tweaked:
+        return Compared(package, str(version), "not compared", f"tweaked by {receipt.tweaked}")
     if version < FIRST_NATIVE:
         reason = f"npm's package has no native program before {FIRST_NATIVE}"
         return Compared(package, str(version), "not compared", reason)

@@ -14,6 +14,7 @@ from ccmirror_py.credential import fetch
 from ccmirror_py.environment import weakness
 from ccmirror_py.errors import CcmError
 from ccmirror_py.launcher import render
+from ccmirror_py.operations.looks import look_files
 from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import (
     launch_of,
@@ -115,7 +116,12 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
     else:
         signed_by = context.variants.signed_by(name)
         detail = f"signed by npm ({signed_by})" if signed_by else "integrity only, no signature"
-        yield Check(name, "program", "ok", f"every byte as installed, {detail}")
+        done = (
+            f"every byte as {variant.tweaked.by} left it, of a release"
+            if variant.tweaked
+            else ("every byte as installed")
+        )
+        yield Check(name, "program", "ok", f"{done}, {detail}")
     if variant.version < FIRST_NATIVE and not shutil.which("node"):
         detail = f"{variant.version} needs Node.js 18 or newer"
         yield Check(name, "node", "failed", detail, f"install it, or: ccm update {name}")
@@ -123,6 +129,7 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
     if pinned.result == "ok":
         pinned = _pinned_check(context, variant, generation)
         yield _launcher_check(context, variant, generation)
+        yield from _looks_check(context, variant, generation)
     yield pinned
     yield _modes(context, name, generation, fix)
 
@@ -156,6 +163,24 @@ def _launcher_check(context: Context, variant: Variant, generation: Path) -> Che
     if not os.access(generation / "launch", os.X_OK):
         return Check(variant.name, "launcher", "failed", "can't be executed", fix)
     return Check(variant.name, "launcher", "ok")
+
+
+def _looks_check(context: Context, variant: Variant, generation: Path) -> Iterator[Check]:
+    """Theme, status line, guidance and splash; nothing is said without the provider's file."""
+    with suppress(CcmError):
+        wrong = []
+        for file, (content, mode) in look_files(context, variant).items():
+            try:
+                right = fs.read_file(generation / file) == content
+                right = right and os.access(generation / file, os.X_OK if mode & 0o100 else os.R_OK)
+            except OSError:
+                right = False
+            wrong += [] if right else [file]
+        fix = f"ccm doctor --fix {variant.name}"
+        detail = f"{', '.join(wrong)}: not what this ccm would write" if wrong else ""
+        yield Check(
+            variant.name, "looks", "failed" if wrong else "ok", detail, fix if wrong else ""
+        )
 
 
 def _modes(context: Context, name: str, generation: Path, fix: str) -> Check:

@@ -4,6 +4,7 @@ import json
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ccmirror_py import fs
@@ -52,7 +53,7 @@ def _make_private(context: Context, name: str) -> None:
     _set_modes({home.config(name) / ".credentials.json": 0o600})
     with suppress(DamagedError):
         generation = home.generation(name, context.variants.number(name))
-        _set_modes({generation: 0o700, generation / "launch": 0o700})
+        _set_modes({generation / file: 0o700 for file in ("", "launch", "statusline")})
         _set_modes({generation / "credential": 0o600})
 
 
@@ -105,7 +106,11 @@ def _newest_key(context: Context, variant: Variant) -> Secret | None:
 
 
 def _replace_program(context: Context, variant: Variant) -> None:
-    """From the store when the store is right, else downloaded again."""
+    """From the store when the store is right, else downloaded again: as it was released."""
+    if variant.tweaked:
+        again = f"ccm tweak {variant.name} --patches {','.join(variant.tweaked.patches)}"
+        context.say(f"{variant.name}: its program is as released again; to tweak it: {again}")
+        variant = replace(variant, tweaked=None)
     release = context.registry.find(variant.version, context.platform)
     if context.store.has(release) and context.store.problems(release.key):
         context.store.remove(release.key, lambda: True, context.say)

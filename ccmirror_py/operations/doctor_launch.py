@@ -1,6 +1,7 @@
 """`ccm doctor --launch`: a throw-away twin of a variant is started, and what it sends is read."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.check import Check
@@ -12,11 +13,13 @@ from ccmirror_py.variant import Variant
 _WORD = "ccm-doctor-was-here"
 
 
-def launch_checks(context: Context, variant: Variant) -> Iterator[Check]:
-    """What the real Claude Code did with one prompt and one tool call."""
+def launch_checks(
+    context: Context, variant: Variant, native: Path | None = None
+) -> Iterator[Check]:
+    """What the real Claude Code did with one prompt and one tool call; that in `native`, if any."""
     name = variant.name
     words = ("-p", f"run: echo {_WORD}", "--allowedTools", "Bash(echo:*)")
-    with EchoServer() as server, twin(context, variant, server.url) as started:
+    with EchoServer() as server, twin(context, variant, server.url, native=native) as started:
         project = started.directory / "project"
         fs.make_directory(project)
         printed = started.start(words, project, context.environ)

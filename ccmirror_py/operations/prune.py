@@ -66,8 +66,8 @@ def _release_of(receipt: Path) -> Key:
 
 
 def prune(context: Context, dry_run: bool) -> Freed:
-    """Remove unused releases, generations beyond the kept ones, merged `--settings` files, and what
-    has been in the trash for longer than it is kept.
+    """Remove unused releases, generations beyond the kept ones, merged `--settings` files, npm's
+    downloads for `ccm tweak`, and what has been in the trash for longer than it is kept.
     """
     if not dry_run:
         context.begin_change()
@@ -89,6 +89,7 @@ def prune(context: Context, dry_run: bool) -> Freed:
             size += own
     if not in_use:
         fs.remove_tree(context.home.cache / "settings")
+    fs.remove_tree(context.home.cache / "npm")
     return Freed(taken, size, _trashed_bytes(context))
 
 
@@ -108,6 +109,14 @@ def verify(context: Context) -> dict[Path, list[str]]:
             checked[inodes] = native_problems(native)
         found[native] = checked[inodes]
     return found
+
+
+def tweaked_by(directory: Path) -> str:
+    """What changed the program in `directory` since it was published; "" for nothing."""
+    try:
+        return read_receipt(directory / RECEIPT).tweaked
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
 
 
 def native_problems(native: Path) -> list[str]:

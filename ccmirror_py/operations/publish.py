@@ -4,9 +4,8 @@ Create, update, pin, rollback and key changes all end here. The caller holds the
 """
 
 import json
-import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from ccmirror_py.environment import (
 )
 from ccmirror_py.errors import UsageError, VerificationError
 from ccmirror_py.launcher import Launch, render
+from ccmirror_py.operations.looks import look_files, seed_config, title
 from ccmirror_py.provider import Provider
 from ccmirror_py.release import FIRST_NATIVE, program_of
 from ccmirror_py.secret import Secret
@@ -30,7 +30,6 @@ from ccmirror_py.settings import (
     Surroundings,
     pinned_network,
     pinned_settings,
-    seeded_claude_json,
     settings_text,
 )
 from ccmirror_py.variant import Credential, FromKeyring, NoKey, Variant, given_for, strays, to_json
@@ -47,6 +46,8 @@ class Next:
     settings: dict[str, object]
     release: Path
     key: Secret | None
+    forced: Collection[str] = ()
+    """Keys of the user's settings that the user has just chosen through ccm."""
 
 
 def publish(context: Context, coming: Next) -> None:
@@ -60,7 +61,7 @@ def publish(context: Context, coming: Next) -> None:
         fs.clone_tree(coming.release, staged / "native")
         write_generation(context, coming, staged, generation)
         check_start(staged / "native" / program_of(variant.version, context.platform), variant)
-        _seed_config(context, variant)
+        seed_config(context, variant, coming.forced)
         context.variants.commit(variant.name, number, staged)
     except BaseException:
         fs.remove_tree(staged)
@@ -113,6 +114,8 @@ def write_generation(context: Context, coming: Next, staged: Path, final: Path) 
         fs.write_file(staged / "credential", coming.key.reveal().encode() + b"\n", 0o600)
     fs.write_file(staged / "variant.json", _json(to_json(coming.variant)), 0o600)
     fs.write_file(staged / "settings.json", settings_text(coming.settings).encode(), 0o600)
+    for name, (content, mode) in look_files(context, coming.variant).items():
+        fs.write_file(staged / name, content, mode)
     launch = render(launch_of(context, coming.variant, final, coming.settings))
     fs.write_file(staged / "launch", launch.encode(), 0o700)
 
@@ -137,6 +140,8 @@ def launch_of(
         inherit=(*variant.choices.inherit, *let_through(variant.environment)),
         ccm=context.ccm,
         keyring=_reader(context, variant.credential),
+        title=title(variant),
+        splash=str(generation / "splash") if variant.choices.looks.splash else "",
     )
 
 
@@ -167,14 +172,15 @@ def is_stale(
     """Whether the current generation differs from what would be made of `coming`."""
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
     launch = render(launch_of(context, coming, generation, settings))
-    files = [generation / name for name in ("variant.json", "settings.json", "launch")]
+    looks = {name: content for name, (content, _) in look_files(context, coming).items()}
+    files = [generation / name for name in ("variant.json", "settings.json", "launch", *looks)]
     if any(file.is_symlink() for file in files):
         return True
     try:
         written = [fs.read_file(file) for file in files[1:]]
     except OSError:
         return True
-    same = written == [settings_text(settings).encode(), launch.encode()]
+    same = written == [settings_text(settings).encode(), launch.encode(), *looks.values()]
     return not same or replace(coming, updated=variant.updated) != variant
 
 
@@ -223,47 +229,3 @@ def check_start(program: Path, variant: Variant) -> None:
 
 def _json(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
-
-
-def _seed_config(context: Context, variant: Variant) -> None:
-    """Write `.claude.json` so that the first start asks nothing; what is in it stays."""
-    path = context.home.config(variant.name) / ".claude.json"
-    existing = _read_object(path)
-    if existing is None or path.is_symlink():
-        return  # damaged: Claude Code backs it up and says so; or the user keeps it elsewhere
-    seeded = seeded_claude_json(existing, variant)
-    if seeded != existing:
-        content = json.dumps(seeded, indent=2)
-        context.variants.seed_config(variant.name, content.encode())
-
-
-def _read_object(path: Path) -> dict[str, object] | None:
-    """A JSON object, empty when there is no file, None when it can't be read.
-
-    None also for one that could not be written again as it is.
-    """
-    try:
-        document = json.loads(
-            fs.read_file(path),
-            object_pairs_hook=_without_repeats,
-            parse_float=_finite,
-            parse_constant=_finite,
-        )
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return dict(pairs)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a number JSON can't hold")
-    return number

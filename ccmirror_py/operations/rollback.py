@@ -27,7 +27,10 @@ def rollback(context: Context, name: str) -> RolledBack:
             )
         earlier = context.variants.read(name, context.home.generation(name, number))
         provider = context.providers.get(earlier.choices.provider)
-        after, key = replace(earlier, updated=now()), context.variants.stored_key(name, number)
+        # how it looks is the user's, and no reason to go back
+        choices = replace(earlier.choices, looks=now_current.choices.looks)
+        after = replace(earlier, choices=choices, updated=now())
+        key = context.variants.stored_key(name, number)
         if earlier.host == now_current.host:
             # the key may have changed since; it goes to the same host
             after = replace(after, credential=now_current.credential)

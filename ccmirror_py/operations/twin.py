@@ -62,7 +62,7 @@ class Twin:
             )
         except OSError as error:
             return str(error)
-        with _ended_by_a_signal(), process:
+        with ended_by_a_signal(), process:
             try:
                 return process.communicate(timeout=LAUNCH_TIMEOUT)[0]
             except subprocess.TimeoutExpired as error:
@@ -92,7 +92,7 @@ class Twin:
 
 
 @contextmanager
-def _ended_by_a_signal() -> Iterator[None]:
+def ended_by_a_signal() -> Iterator[None]:
     """SIGTERM and a closed terminal end ccm as Ctrl-C does: nothing it started goes on."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -112,8 +112,11 @@ def twin(
     variant: Variant,
     url: str | None,
     changed: Changed = lambda settings, _: settings,
+    native: Path | None = None,
 ) -> Iterator[Twin]:
     """`changed` may change the pinned settings, given the directory. Nothing is left behind.
+
+    `native` is another release than the variant has, to be started in its place.
 
     Without `url` it talks to the variant's endpoint, and gets the key as the variant does.
     """
@@ -121,6 +124,8 @@ def twin(
     with context.home.lock(name, context.say):
         directory = context.home.stage(name)
         try:
+            if native:
+                fs.clone_tree(native, directory / "native")
             yield _made(context, variant, directory, url, changed)
         finally:
             # what the Claude Code of this directory keeps elsewhere bears its name
@@ -146,7 +151,8 @@ def _made(
     settings["env"] = {**settings["env"], **own}
     if url and variant.key_variable is None:
         settings["env"]["ANTHROPIC_AUTH_TOKEN"] = key  # held empty for a login, which it has not
-    launch = launch_of(context, variant, generation, settings)
+    has_own = (directory / "native").is_dir()
+    launch = launch_of(context, variant, directory if has_own else generation, settings)
     launch = replace(
         launch,
         settings=str(directory / "settings.json"),
@@ -154,6 +160,7 @@ def _made(
         again="",
         network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
+        credential_file=str(generation / "credential"),
     )
     if url:
         launch = replace(

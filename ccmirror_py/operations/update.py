@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.changes import changes, denied, migrated
@@ -85,7 +86,7 @@ def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome
             coming = _coming(context, variant, after, request.keep_provider)
             if not _differs(context, variant, coming):
                 return Current(name, variant.version)
-            native = context.home.current(name).resolve() / "native"
+            native = _native(context, name)
             key = context.variants.stored_key(name)
             publish(context, Next(coming.variant, coming.settings, native, key))
     return Refreshed(name, seen.version, request.dry_run, coming.changes)
@@ -162,11 +163,13 @@ def _move(
         changed = (before.spec, before.version) != (seen.spec, seen.version)
         if changed and spec in (seen.spec, before.spec):
             return Current(name, before.version)
-        after = replace(before, spec=spec, version=release.version, updated=now())
+        tweaked = before.tweaked if before.version == release.version else None
+        after = replace(before, spec=spec, version=release.version, tweaked=tweaked, updated=now())
         coming = _coming(context, before, after, keep_provider)
         key = context.variants.stored_key(name)
         with context.held(release) as directory:
-            publish(context, Next(coming.variant, coming.settings, directory, key))
+            native = _native(context, name) if tweaked else directory
+            publish(context, Next(coming.variant, coming.settings, native, key))
     return _outcome(before, release.version, coming.changes)
 
 
@@ -185,9 +188,14 @@ def _change_rule(context: Context, name: str, spec: Spec | None) -> Variant:
 def republish(context: Context, variant: Variant) -> None:
     """A generation with the release and key of the current one; the lock is held."""
     provider = context.providers.get(variant.choices.provider)
-    native = context.home.current(variant.name).resolve() / "native"
+    native = _native(context, variant.name)
     settings = settings_for(context, variant, provider)
     publish(context, Next(variant, settings, native, context.variants.stored_key(variant.name)))
+
+
+def _native(context: Context, name: str) -> Path:
+    """The program the variant has."""
+    return context.home.current(name).resolve() / "native"
 
 
 def _outcome(
@@ -199,4 +207,7 @@ def _outcome(
             if changes
             else (Current(before.name, after))
         )
+    if before.tweaked:
+        again = f"ccm tweak {before.name} --patches {','.join(before.tweaked.patches)}"
+        changes = (*changes, f"its program is no longer tweaked; to try again: {again}")
     return Updated(before.name, before.version, after, dry_run, changes)

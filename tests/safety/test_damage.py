@@ -25,7 +25,7 @@ from ccmirror_py.echo import EchoServer
 from ccmirror_py.home import Home
 from ccmirror_py.journal import Journal
 from ccmirror_py.launcher import Launch
-from ccmirror_py.operations import doctor_fix, publish
+from ccmirror_py.operations import doctor_fix, looks, publish
 from tests.conftest import CCM, Sandbox, provide
 from tests.npm_registry import NpmRegistry
 from tests.safety import told
@@ -204,6 +204,10 @@ FILES = {
     "settings.json": ("json", "alpha/generations/2/settings.json"),
     "launch": ("text", "alpha/generations/2/launch"),
     "credential": ("text", "alpha/generations/2/credential"),
+    "theme.json": ("json", "alpha/generations/2/theme.json"),
+    "statusline": ("text", "alpha/generations/2/statusline"),
+    "guidance.md": ("text", "alpha/generations/2/guidance.md"),
+    "seeded.json": ("json", "alpha/config/ccm/seeded.json"),
     "receipt": ("json", "alpha/generations/2/native/receipt.json"),
     "receipt in the store": ("json", f".store/{RELEASE}/{NEW}/receipt.json"),
     "journal": ("json", ".journal/alpha"),
@@ -219,6 +223,9 @@ NAMED = {
     "variant.json": "variant.json",
     "settings.json": "pinned settings",
     "launch": "launcher",
+    "theme.json": "looks",
+    "statusline": "looks",
+    "guidance.md": "looks",
     "credential": "key",
     "receipt": "program",
     "provider": "mine",
@@ -233,13 +240,19 @@ NOT_LAUNCHED = {"settings.json", "launch", "credential"}
 """The files a launcher reads. With any other damaged it starts as ever."""
 
 MENDED = {"variant.json", "settings.json", "launch", "receipt", "receipt in the store", "journal"}
-MENDED |= {"answer of the registry"}
+MENDED |= {"answer of the registry", "theme.json", "statusline", "guidance.md"}
 """What `doctor --fix` can make good without a decision of the user's."""
 
 UNSEEN = {"a NUL in it", "a NUL at its end", "UTF-32"}
 """Added NULs in the pinned settings: most shells read past them. `doctor` sees them."""
 
-NOT_EVERY_BYTE = {"launch": 16, "answer of the registry": 8}
+NOT_EVERY_BYTE = {
+    "launch": 16,
+    "statusline": 16,
+    "theme.json": 8,
+    "seeded.json": 8,
+    "answer of the registry": 8,
+}
 """They are long; every so many bytes, then."""
 
 Change = Callable[[bytes], bytes]
@@ -818,7 +831,7 @@ SEEDS = {
     ),
     "a launcher cut": Seed(publish, "render", _without_braces, "launch", "cut", "WRONG"),
     "a broken .claude.json written anew": Seed(
-        publish, "_read_object", _anything, ".claude.json", "no text", ".claude.json was"
+        looks, "_read_object", _anything, ".claude.json", "no text", ".claude.json was"
     ),
     "a name no file can have": Seed(
         store, "ValueError", KeyError, "receipt", 'files: {"\\u0000": ""}', "ValueError"

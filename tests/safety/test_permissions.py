@@ -73,7 +73,7 @@ DAY = (
 
 # --- what may be --------------------------------------------------------------------------------
 
-EXECUTED = {"claude": 0o555, "launch": 0o700}
+EXECUTED = {"claude": 0o555, "launch": 0o700, "statusline": 0o700}
 READ_ONLY = {"receipt.json": 0o444}
 
 

@@ -59,7 +59,7 @@ from ccmirror_py.errors import CcmError, DamagedError, UsageError, VerificationE
 from ccmirror_py.home import Home
 from ccmirror_py.host import this_platform
 from ccmirror_py.name import check_name
-from ccmirror_py.operations import publish
+from ccmirror_py.operations import looks
 from ccmirror_py.receipt import RECEIPT, Receipt
 from ccmirror_py.settings import merged_settings
 from tests.npm_registry import NpmRegistry
@@ -441,13 +441,13 @@ def _signing() -> tuple[ec.EllipticCurvePrivateKey, Mapping[str, signature.Regis
 def claude_json_is_seeded_without_loss_or_left_alone(document: dict[str, Any], raw: str) -> None:
     path = _place() / ".claude.json"
     path.write_text(json.dumps(document))
-    read = publish._read_object(path)
+    read = looks._read_object(path)
     if read is None:
         assert any(word in path.read_text() for word in ("NaN", "Infinity"))
     else:
         assert json.dumps(read, allow_nan=False) == json.dumps(document)
     path.write_text(raw)
-    again = publish._read_object(path)
+    again = looks._read_object(path)
     assert again is None or json.loads(raw) == again
 
 
@@ -948,7 +948,7 @@ SEEDS = {
     "double quotes in a launcher": Seed(launcher, "quote", '"{}"'.format, "launchers"),
     "a receipt of any shape": Seed(store, "TypeError", KeyError, "receipts"),
     "any signature": Seed(signature, "_is_signed", always(True), "signatures"),
-    "a number JSON can't hold": Seed(publish, "_finite", float, ".claude.json"),
+    "a number JSON can't hold": Seed(looks, "_finite", float, ".claude.json"),
     "one generation kept": Seed(variants, "KEPT_GENERATIONS", 1),
     "sessions that go": Seed(journal.Journal, "_finish_removal", _all_of_it),
     "keys that stay": Seed(variants.Variants, "forget_keys", always(None)),
