@@ -23,11 +23,11 @@ def _answer() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"ccm {__version__}\n")  # before anything slow is imported
         return
+    gc.set_threshold(50_000)  # imports and records make many objects, and hardly any garbage
     from ccmirror_py.cli.shortcut import answered
 
     if answered(sys.argv[1:]):
         return
-    gc.set_threshold(50_000)  # imports make many objects and no garbage; looking costs 4 ms
     from ccmirror_py.cli.app import app_for
     from ccmirror_py.cli.render import error_lines, note
     from ccmirror_py.errors import CcmError, DiskError
