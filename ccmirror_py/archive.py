@@ -7,14 +7,18 @@ header and two types of entries.
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from ccmirror_py.ahead import ahead
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.release import MEGABYTE, Member
 
 BLOCK = 512
-CHUNK = 256 * 1024
+PIECE = 256 * 1024
+DEPTH = 8
+"""Chunks, or pieces, that wait for the next thread."""
 INFLATED_LIMIT = 1536 * MEGABYTE
 UNWANTED_LIMIT = 64 * MEGABYTE
 PADDING_LIMIT = MEGABYTE
@@ -24,24 +28,33 @@ _REGULAR = (b"0", b"\0")
 _EXTENDED = (b"x", b"g", b"L", b"K")
 
 
+RETRY = "Try again; if it stays so, the registry or a proxy changes what it serves."
+
+
 class GzipStream:
-    """Inflates compressed chunks on demand and hashes them as they pass."""
+    """Inflates compressed chunks and hashes them as they pass, each in a thread of its own.
+
+    Three work at once: one reads `chunks` (the line) and hashes, one inflates, and whoever reads
+    here uses what came of it. Between them wait a few chunks at most, so memory stays flat.
+    """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._inflate = zlib.decompressobj(wbits=31)
         self._hash = hashlib.sha512()
-        self._compressed = b""
-        self._ready = b""
-        self._inflated = 0
+        compressed = ahead(_hashed(chunks, self._hash), DEPTH)
+        self._pieces = ahead(_inflated(compressed), DEPTH)
+        self._piece = memoryview(b"")
+
+    def some(self, size: int) -> memoryview:
+        """Up to `size` bytes, as they come; none at the end. VerificationError for no gzip."""
+        if not self._piece:
+            self._piece = memoryview(next(self._pieces, b""))
+        part, self._piece = self._piece[:size], self._piece[size:]
+        return part
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; fewer only at the end. VerificationError for what is not gzip."""
+        """`size` bytes; fewer only at the end."""
         parts = []
-        while size > 0:
-            if not self._ready and not self._fill():
-                break
-            part, self._ready = self._ready[:size], self._ready[size:]
+        while size > 0 and (part := self.some(size)):
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
@@ -54,37 +67,48 @@ class GzipStream:
         padding = self.read(PADDING_LIMIT)
         if padding.strip(b"\0") or self.read(1):
             raise VerificationError("The archive goes on after its end.", RETRY)
-        if self._inflate.unused_data or any(map(self._hashed, self._chunks)):
-            raise VerificationError("The download goes on after the archive's end.", RETRY)
-        return self._hash.digest()
+        return self._hash.digest()  # the pieces end when the chunks do: all are hashed
 
-    def _hashed(self, chunk: bytes) -> bytes:
-        self._hash.update(chunk)
-        return chunk
-
-    def _fill(self) -> bool:
-        while not self._ready:
-            if self._inflate.eof:
-                return False
-            if not self._compressed:
-                chunk = next(self._chunks, None)
-                if chunk is None:
-                    raise VerificationError("The downloaded archive ends too early.", RETRY)
-                self._compressed = self._hashed(chunk)
-            try:
-                self._ready = self._inflate.decompress(self._compressed, CHUNK)
-            except zlib.error:
-                raise VerificationError(
-                    "What was downloaded is not a gzip archive.", RETRY
-                ) from None
-            self._compressed = self._inflate.unconsumed_tail
-            self._inflated += len(self._ready)
-            if self._inflated > INFLATED_LIMIT:
-                raise VerificationError("The archive grows beyond every release there is.", RETRY)
-        return True
+    def close(self) -> None:
+        """What is not read yet won't be."""
+        self._pieces.close()
 
 
-RETRY = "Try again; if it stays so, the registry or a proxy changes what it serves."
+def _hashed(chunks: Iterable[bytes], digest: "hashlib._Hash") -> Generator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+
+
+def _inflated(chunks: Iterator[bytes]) -> Generator[bytes]:
+    """Pieces of at most PIECE bytes. VerificationError for anything but one gzip member."""
+    inflate, gzip_error = _inflater()
+    compressed, inflated = b"", 0
+    while not inflate.eof:
+        chunk = compressed or next(chunks, None)
+        try:
+            piece = inflate.decompress(chunk or b"", PIECE)
+        except gzip_error:
+            raise VerificationError("What was downloaded is not a gzip archive.", RETRY) from None
+        if chunk is None and not piece and not inflate.eof:
+            raise VerificationError("The downloaded archive ends too early.", RETRY)
+        compressed = inflate.unconsumed_tail
+        inflated += len(piece)
+        if inflated > INFLATED_LIMIT:
+            raise VerificationError("The archive grows beyond every release there is.", RETRY)
+        if piece:
+            yield piece
+    if inflate.unused_data or any(chunks):
+        raise VerificationError("The download goes on after the archive's end.", RETRY)
+
+
+def _inflater() -> tuple[Any, Any]:
+    """A decompressor as zlib has it, and the exception it raises. ISA-L takes half the time."""
+    try:
+        from isal import isal_zlib
+    except ImportError:  # no build of it for this machine
+        return zlib.decompressobj(wbits=31), zlib.error
+    return isal_zlib.decompressobj(wbits=31), isal_zlib.error
 
 
 @dataclass(frozen=True)
@@ -93,7 +117,7 @@ class Entry:
 
     member: Member
     size: int
-    content: Iterator[bytes]
+    content: Iterator[memoryview]
 
 
 def wanted_entries(stream: GzipStream, wanted: Iterable[Member]) -> Iterator[Entry]:
@@ -152,10 +176,10 @@ def _octal(field: bytes) -> int:
     return int(digits, 8)
 
 
-def _content(stream: GzipStream, size: int) -> Iterator[bytes]:
+def _content(stream: GzipStream, size: int) -> Iterator[memoryview]:
     left = size
     while left:
-        chunk = stream.read(min(left, CHUNK))
+        chunk = stream.some(left)
         if not chunk:
             raise VerificationError("The archive ends within a file.", RETRY)
         left -= len(chunk)

@@ -33,9 +33,9 @@ class Context:
     home directory it names.
 
     `ccm` is the command that starts ccm again. `say` tells people something on stderr, `show` wraps
-    a download with a progress bar where there is a terminal. `connect` makes the registry client,
-    which takes a tenth of a second to import. So it is with the others: a command pays for those it
-    uses (docs/performance.md).
+    a download, from some byte on, with a progress bar where there is a terminal. `connect` makes
+    the registry client, which takes a tenth of a second to import. So it is with the others: a
+    command pays for those it uses (docs/performance.md).
     """
 
     home: Home
@@ -44,7 +44,7 @@ class Context:
     user_home: Path
     ccm: tuple[str, ...]
     say: Callable[[str], None]
-    show: Callable[[Registry, Release], Iterator[bytes]]
+    show: Callable[[Registry, Release, int], AbstractContextManager[Iterator[bytes]]]
     connect: Callable[[], Registry]
 
     @cached_property
@@ -128,7 +128,7 @@ class Context:
         VerificationError when it has to be signed and is not, or is not what it once was.
         """
         self._check_against_what_was(release)
-        return self.store.ensure(release, lambda r: self.show(self.registry, r), self.say)
+        return self.store.ensure(release, self._download, self.say)
 
     def _check_against_what_was(self, release: Release) -> None:
         """Before a download: what the registry says now, beside what was verified earlier."""
@@ -158,4 +158,7 @@ class Context:
     def held(self, release: Release) -> AbstractContextManager[Path]:
         """The same, and `ccm prune` does not take it away within the block."""
         self._check_against_what_was(release)
-        return self.store.held(release, lambda r: self.show(self.registry, r), self.say)
+        return self.store.held(release, self._download, self.say)
+
+    def _download(self, release: Release, start: int) -> AbstractContextManager[Iterator[bytes]]:
+        return self.show(self.registry, release, start)

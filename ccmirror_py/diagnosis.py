@@ -117,7 +117,7 @@ RULES = (
         "forced",
         r"does not support (this |the provided )?'?tool_choice|support the provided 'tool_choice'",
         "a tool can't be forced, which WebSearch needs",
-        "don't use WebSearch here: add it to permissions.deny in the settings of the variant",
+        "deny WebSearch, which is all that needs it",
         "zed issue 36094, awesome-deepseek-integration issue 606",
         stops=False,
     ),

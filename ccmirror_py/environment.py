@@ -25,6 +25,7 @@ CLEARED_NAMES = (
     "BUN_OPTIONS",
     "CCM_AGAIN",
     "CCM_GENERATION",
+    "CCM_MCP_KEY",
     "CCM_VARIANT",
     "CCR_AGENT_PROXY_TOKEN_FILE_DESCRIPTOR",
     "CLOUD_ML_REGION",
@@ -40,6 +41,9 @@ CLEARED_NAMES = (
 """Everything that could move the endpoint, the key, the model or the session of Claude Code."""
 
 KEY_DESCRIPTOR = "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR"
+MCP_KEY = "CCM_MCP_KEY"
+"""The key once more, for servers of the same vendor: 2.1.330 leaves `${ANTHROPIC_AUTH_TOKEN}` empty
+in the configuration of an MCP server (measured; 2.1.200 and 2.1.113 filled it in)."""
 KEY_VARIABLES: Mapping[AuthStyle, str] = {
     "bearer": "ANTHROPIC_AUTH_TOKEN",
     # ANTHROPIC_API_KEY would open a dialog at the first start and show in the environment of tools
@@ -111,6 +115,7 @@ OWN_NAMES = frozenset(
         "ANTHROPIC_BASE_URL",
         "ANTHROPIC_CONFIG_DIR",
         "CCM_GENERATION",
+        MCP_KEY,
         "CCM_VARIANT",
         "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST",
         "CLAUDE_CONFIG_DIR",

@@ -69,9 +69,15 @@ def checked(document: object) -> Fields:
             "yolo": _take(values, "yolo", bool),
             "share_claude_md": _take(values, "share_claude_md", bool),
             "looks": checked_looks(_take_or_none(values, "looks", dict) or {}),
+            "deny": _texts(values, "deny") if "deny" in values else [],
+            "model_overrides": _texts_by_name(values, "model_overrides")
+            if "model_overrides" in values
+            else {},
+            "mcp": _texts(values, "mcp") if "mcp" in values else [],
             "credential": checked_credential(_take(values, "credential", dict)),
             "key_variable": None if key_variable is None else _variable(key_variable),
             "environment": _variables(values, "environment"),
+            "mcp_servers": _objects(values, "mcp_servers"),
             "created": _take(values, "created", str),
             "updated": _take(values, "updated", str),
             "tweaked": _tweaked(_take_or_none(values, "tweaked", dict)),
@@ -235,6 +241,14 @@ def _texts_by_name(values: Fields, name: str) -> dict[str, str]:
         raise ValueError(f"has a '{name}' that does not map texts to texts")
     _check_text(name, "\n".join(texts.values()))
     return texts
+
+
+def _objects(values: Fields, name: str) -> Fields:
+    """{} for none."""
+    found: Fields = _take(values, name, dict) if name in values else {}
+    if not all(isinstance(each, dict) for each in found.values()):
+        raise ValueError(f"has a '{name}' that does not map texts to objects")
+    return found
 
 
 def _variables(values: Fields, name: str) -> dict[str, str]:

@@ -15,13 +15,15 @@ from contextlib import contextmanager, suppress
 
 TYPE_CHECKING = False  # looking commands read with this module: it imports nothing slow
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from io import BufferedReader
     from pathlib import Path
     from typing import BinaryIO
 
 _SURELY_WRITTEN = 600.0
 """Seconds, many times what a kernel waits before it writes."""
+_SYNCED_MEANWHILE = 32 * 1024 * 1024
+"""Bytes: large enough that the thread costs nothing, small enough to be soon on a slow disk."""
 _FICLONE = 0x40049409
 """ioctl that shares a file's blocks until one copy is written (linux/fs.h; btrfs, xfs)."""
 
@@ -71,14 +73,17 @@ def ensure_directory(path: Path, mode: int = 0o700) -> None:
 
 
 @contextmanager
-def new_file(path: Path, mode: int) -> Iterator[BinaryIO]:
+def new_file(path: Path, mode: int, size: int = 0) -> Iterator[BinaryIO]:
     """A file that must not exist yet, durable when the block ends well.
 
-    It has its final permissions before the first byte is in it, whatever the umask.
+    It has its final permissions before the first byte is in it, whatever the umask, and room for
+    `size` bytes, where the file system knows how: a full disk is told before the work.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, mode & 0o700), "wb", buffering=0) as file:
         os.fchmod(file.fileno(), mode)
+        if size:
+            _reserve(file.fileno(), size)
         yield file
         _sync(file.fileno())
 
@@ -90,11 +95,54 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
     sync_directory(path.parent)
 
 
-def write_all(file: BinaryIO, content: bytes) -> None:
+def write_all(file: BinaryIO, content: bytes | memoryview) -> None:
     """An unbuffered write may be short; the rest follows or the error shows."""
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]
+
+
+def write_stream(file: BinaryIO, chunks: Iterable[memoryview]) -> None:
+    """All of `chunks`, which come slowly: what is written is synced meanwhile, so that little is
+    left to wait for at the end. OSError also when that sync fails, which is told only once.
+    """
+    from threading import Thread  # looking commands never come here
+
+    failed: list[OSError] = []
+    syncing: Thread | None = None
+    unsynced = 0
+    try:
+        for chunk in chunks:
+            write_all(file, chunk)
+            unsynced += len(chunk)
+            if unsynced >= _SYNCED_MEANWHILE and not (syncing and syncing.is_alive()):
+                syncing = Thread(target=_sync_data, args=(file.fileno(), failed))
+                syncing.start()
+                unsynced = 0
+    finally:
+        if syncing:
+            syncing.join()  # before the descriptor is closed, and perhaps used for another file
+    if failed:
+        raise failed[0]
+
+
+def appended_file(path: Path, mode: int) -> BinaryIO:
+    """To append to what may as well be lost: it is not synced. OSError for anything but a file."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        descriptor = os.open(path, flags)
+    file = os.fdopen(descriptor, "wb", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return file
+
+
+def drop_file(path: Path) -> None:
+    """Take away what may as well come back after a power cut. Also fine when it is gone."""
+    path.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:
@@ -228,6 +276,22 @@ def try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _sync_data(descriptor: int, failed: list[OSError]) -> None:
+    try:
+        getattr(os, "fdatasync", os.fsync)(descriptor)  # macOS has only the latter
+    except OSError as error:
+        failed.append(error)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV):
+                raise
 
 
 def _sync(descriptor: int) -> None:

@@ -9,11 +9,17 @@ Fault = Literal["name", "refused", "certificate", "proxy", "timeout", "broken", 
 """Why there is no answer: the host's name is unknown, nobody listens, and so on."""
 
 LONGEST_QUOTE = 240
+STALLED = 1.5
+"""Seconds between two pieces of an answer. A model that takes longer for a word is none to work
+with."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """`body` is what had come when the answer ended, or broke off; `fault` names why it did."""
+    """`body` is what had come when the answer ended, or broke off; `fault` names why it did.
+
+    `seconds` is how long all of it took, `idle` how long nothing had come at its end.
+    """
 
     status: int = 0
     kind: str = ""
@@ -22,10 +28,16 @@ class Heard:
     fault: Fault | None = None
     detail: str = ""
     seconds: float = 0.0
+    idle: float = 0.0
 
     @property
     def ok(self) -> bool:
         return self.status == 200 and self.fault is None
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it was still coming when the time was over: what it lacks says nothing then."""
+        return self.fault == "timeout" and bool(self.body) and self.idle < STALLED
 
     @property
     def json(self) -> Any:

@@ -14,6 +14,7 @@
       .numbers/<name>                  the last generation of a variant that was removed
       .trash/<name>~<time>/            what `remove` took away, for 30 days
       .keyring/<name>~<number>         which entries ccm has in the system's keyring; never a key
+      .cache/downloads/                what came of downloads that broke off, for the next command
       .staging/ .locks/ .cache/ .journal/ .providers/
     ~/.local/bin/zai -> ~/.ccm/zai/current/launch      CCM_BIN_DIR
 
@@ -74,6 +75,11 @@ class Home:
     @property
     def cache(self) -> Path:
         return self.root / ".cache"
+
+    @property
+    def downloads(self) -> Path:
+        """What came of downloads that broke off; the names begin with that of a lock, and `~`."""
+        return self.cache / "downloads"
 
     @property
     def journal(self) -> Path:

@@ -13,6 +13,7 @@ from ccmirror_py.environment import (
     CLEARED_PREFIXES,
     KEY_DESCRIPTOR,
     KEYLESS_TOKEN,
+    MCP_KEY,
     THIS_MACHINE,
     is_loopback,
 )
@@ -36,8 +37,9 @@ class Launch:
     be asked once when something is gone; empty for none. `network` holds the values of
     NETWORK_NAMES that `settings` pins; another value in the shell is a case for ccm, as other
     settings are. `ccm` is the command that runs ccm itself, `keyring` the one that prints a key
-    from the system's keyring. `title` is for the window, `splash` a file to be shown before; both
-    on a terminal only, and not where an answer is all that is wanted.
+    from the system's keyring. `mcp` is the JSON of MCP servers, with references in place of keys:
+    everybody sees arguments. `title` is for the window, `splash` a file to be shown before; both on
+    a terminal only, and not where an answer is all that is wanted.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Launch:
     inherit: tuple[str, ...]
     ccm: tuple[str, ...]
     keyring: tuple[str, ...] = ()
+    mcp: str = ""
     title: str = ""
     splash: str = ""
 
@@ -264,6 +267,8 @@ def _exports(launch: Launch) -> str:
         lines += [f"export {KEY_DESCRIPTOR}=3", "exec 3<<CCM_KEY", "$ccm_key", "CCM_KEY"]
     elif launch.key_variable:
         lines.append(f'export {launch.key_variable}="$ccm_key"')
+    if MCP_KEY in launch.mcp:
+        lines.append(f'export {MCP_KEY}="$ccm_key"')
     if is_loopback(launch.environment.get("ANTHROPIC_BASE_URL", "")):
         # Claude Code would ask a proxy even for this machine
         lines += [
@@ -300,6 +305,8 @@ def _exec(launch: Launch) -> str:
         _program(launch),
         "--settings",
         quote(launch.settings),
+        # in one word: it takes all words that follow it
+        *([quote(f"--mcp-config={launch.mcp}")] if launch.mcp else []),
         *map(quote, launch.args),
         '"$@"',
         # some shells close what only `exec 3<` opened before they start a program

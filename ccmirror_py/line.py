@@ -43,7 +43,8 @@ class Line:
         if call.error is not None:
             raise call.error
         heard = call.heard if not thread.is_alive() else call.so_far("timeout")
-        return replace(heard, seconds=time.monotonic() - begun)
+        now = time.monotonic()
+        return replace(heard, seconds=now - begun, idle=now - max(begun, call.last))
 
 
 class _Call:
@@ -57,6 +58,7 @@ class _Call:
         self._head = Heard()
         self.heard = Heard(fault="timeout")
         self.error: CcmError | None = None
+        self.last = 0.0  # when something came, by the monotonic clock
 
     def run(self, ask: Ask) -> None:
         try:
@@ -91,6 +93,7 @@ class _Call:
         size = 0
         while chunk := response.raw.read1(CHUNK, decode_content=True):
             self._chunks.append(chunk)
+            self.last = time.monotonic()
             size += len(chunk)
             if STREAM_END.search(b"".join(self._chunks[-2:])) or size > LARGEST_ANSWER:
                 return

@@ -74,24 +74,41 @@ class Manner:
         return feature not in self.left_out and own.get(feature, True)
 
 
-def manner_of(environment: Mapping[str, str], version: Version) -> Manner:
-    """What these variables make of a request (the effect of each was measured)."""
+PLAIN_CLAUDES = (
+    *("claude-opus-4-1-20250805", "claude-haiku-4-5-20251001", "claude-sonnet-4-5-20250929"),
+    *("claude-opus-4-20250514", "claude-sonnet-4-20250514"),
+)
+"""Asked in the plainest way: thinking with a budget, no effort, no system message among the others.
+A model of another vendor that `modelOverrides` maps to one of them is asked so, too, and counts as
+PLAIN_WINDOW tokens unless it is marked [1m], whatever CLAUDE_CODE_MAX_CONTEXT_TOKENS says (run on
+2.1.330, 2.1.200 and 2.1.113, 2026-11-22). The first two are used without a word of retirement."""
+PLAIN_WINDOW = 200_000
+OVERRIDES = Version(2, 1, 112)
+"""The first version that was seen to know modelOverrides."""
+
+
+def manner_of(environment: Mapping[str, str], version: Version, is_plain: bool = False) -> Manner:
+    """What these variables make of a request (the effect of each was measured). `is_plain`: for a
+    model that counts as one of PLAIN_CLAUDES."""
     told = version >= CAPABILITIES
     capabilities = environment.get("CLAUDE_CODE_MODEL_CAPABILITIES", "") if told else ""
     thinks = not (
         environment.get("CLAUDE_CODE_DISABLE_THINKING")
         or environment.get("MAX_THINKING_TOKENS") == "0"
     )
-    adaptive = version >= ADAPTIVE and "-adaptive_thinking" not in capabilities
+    is_plain = is_plain and version >= OVERRIDES
+    is_new = version >= ADAPTIVE and not is_plain
+    adaptive = is_new and "-adaptive_thinking" not in capabilities
     effort = environment.get("CLAUDE_CODE_EFFORT_LEVEL", "high")
     if effort in ("unset", "auto", "") and SYSTEM_MESSAGES <= version < CAPABILITIES:
         effort = "high"  # 2.1.200 takes no notice; 2.1.113 and 2.1.330 do
-    can_effort = version >= ADAPTIVE and "-effort" not in capabilities
+    can_effort = is_new and "-effort" not in capabilities
     has_effort = can_effort and effort not in ("unset", "auto", "")
     betas = ["claude-code-20250219"]
     if not environment.get("DISABLE_INTERLEAVED_THINKING"):
         betas.append("interleaved-thinking-2025-05-14")
-    system_message = version >= SYSTEM_MESSAGES and "-mid_conv_system" not in capabilities
+    can_system = version >= SYSTEM_MESSAGES and not is_plain
+    system_message = can_system and "-mid_conv_system" not in capabilities
     if system_message and version < NO_BETA_FOR_THEM:
         betas.append("mid-conversation-system-2026-04-07")
     if can_effort:

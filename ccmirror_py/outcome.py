@@ -53,6 +53,18 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """What there is stays: `offered` was tried, and failed in `step`; the cause, what mends it."""
+
+    name: str
+    version: Version
+    offered: Version
+    step: str
+    cause: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class Failed:
     name: str
     error: CcmError
@@ -66,4 +78,4 @@ class RolledBack:
     after: Variant
 
 
-Outcome = Current | Updated | Refreshed | Kept | Failed
+Outcome = Current | Updated | Refreshed | Kept | Refused | Failed

@@ -13,7 +13,14 @@ from ccmirror_py.diagnosis import CAPABILITIES, Rule, known
 from ccmirror_py.environment import is_loopback
 from ccmirror_py.heard import Heard
 from ccmirror_py.messages import CAPABILITIES as FIRST_TOLD
-from ccmirror_py.messages import Json, Manner
+from ccmirror_py.messages import (
+    OVERRIDES,
+    PLAIN_CLAUDES,
+    PLAIN_WINDOW,
+    Json,
+    Manner,
+    manner_of,
+)
 from ccmirror_py.provider import AuthStyle
 
 Result = Literal["ok", "failed", "limited", "skipped"]
@@ -27,6 +34,8 @@ STEPS = (
 ALWAYS = STEPS[: STEPS.index("parallel")]
 COSTLY = ("parallel", "forced", "unthinking", "websearch", "images")
 
+DEEP_ONLY = "only with --deep"
+
 LEAST_WINDOW = 25_000
 """Tokens that Claude Code's own prompt and tools take, before anything is said."""
 
@@ -34,7 +43,8 @@ LEAST_WINDOW = 25_000
 @dataclass(frozen=True)
 class Row:
     """`failed` breaks use, `limited` is a fault Claude Code works with. `env` and `window` are
-    settings that mend it: what `--apply` writes."""
+    settings that mend it, as are tools to `deny` and `overrides` of models: what `--apply` writes.
+    """
 
     step: str
     result: Result
@@ -42,11 +52,16 @@ class Row:
     fix: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     window: int | None = None
+    deny: tuple[str, ...] = ()
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the Claude Code of a variant talks to, and how. `tiers` maps tiers to model ids."""
+    """What the Claude Code of a variant talks to, and how. `tiers` maps tiers to model ids.
+
+    `plain` are the models that are asked as an older Claude is; `manner` is for the main one.
+    """
 
     name: str
     provider: str
@@ -57,6 +72,7 @@ class Target:
     manner: Manner
     environment: Mapping[str, str] = field(default_factory=dict)
     denies_search: bool = False
+    plain: frozenset[str] = frozenset()
 
     @property
     def main(self) -> str:
@@ -68,6 +84,25 @@ class Target:
         host = urlsplit(self.url).hostname or ""
         private = r"10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\."
         return is_loopback(self.url) or "." not in host or bool(re.match(private, host))
+
+    def overrides(self) -> dict[str, str]:
+        """What makes Claude Code ask all models in its plainest way; {} where that would not help,
+        or have it believe in a window that is larger than it is."""
+        models = list(dict.fromkeys(self.tiers.values()))
+        small = self.window is not None and self.window < PLAIN_WINDOW
+        roomy = not small or all(model.endswith("[1m]") for model in models)
+        knows = self.manner.version >= OVERRIDES and len(models) <= len(PLAIN_CLAUDES)
+        if not knows or not roomy or self.plain.issuperset(models):
+            return {}
+        return dict(zip(PLAIN_CLAUDES, models, strict=False))
+
+    def manner_for(self, model: str, like: Manner) -> Manner:
+        """As `like`, which is for the main model."""
+        is_plain = model in self.plain
+        if is_plain == (self.main in self.plain):
+            return like
+        own = manner_of(self.environment, self.manner.version, is_plain)
+        return own.without(*like.left_out)
 
     def remade(self, options: str) -> str:
         return f"ccm create {self.name} --force --provider {self.provider} … {options}"
@@ -82,18 +117,29 @@ def by_rule(rule: Rule, heard: Heard, target: Target) -> Row:
     return mended(row, rule.env, rule.fix, target)
 
 
+def without_search(row: Row, target: Target) -> Row:
+    """Nothing but WebSearch is in the way: not to offer it mends that."""
+    fix = f"denying WebSearch mends it: ccm probe {target.name} --deep --apply"
+    return replace(row, result="limited", fix=fix, env={}, deny=("WebSearch",))
+
+
 def mended(row: Row, env: Mapping[str, str], other: str, target: Target) -> Row:
-    """With variables that mend it, unless the variant has them already, and another way out."""
+    """With settings that mend it, unless the variant has them already, and another way out."""
     own = target.environment
+    overrides: Mapping[str, str] = {}
     env = {n: value for n, value in env.items() if value not in own.get(n, "").split(",")}
     ways = [other.replace("NAME", target.name)] if other else []
     if CAPABILITIES in env and target.manner.version < FIRST_TOLD:
-        env = {}
-        ways = [f"ccm update {target.name}: only Claude Code {FIRST_TOLD} can leave it out", *ways]
+        env, overrides = {}, target.overrides()
+        newer = f"ccm update {target.name}: Claude Code {FIRST_TOLD} and newer can leave it out"
+        ways = [newer, *ways]
+        if overrides:
+            id_ = next(iter(overrides))
+            ways = [f"asking as {id_} is asked mends it: ccm probe {target.name} --apply", *ways]
     elif env:
         names = ", ".join(f"{name}={value}" for name, value in env.items())
         ways = [f"{names} mends it: ccm probe {target.name} --apply", *ways]
-    return replace(row, env=env, fix="; or ".join(ways) or ASK)
+    return replace(row, env=env, overrides=overrides, fix="; or ".join(ways) or ASK)
 
 
 ASK = "ask the operator of the endpoint"
@@ -181,6 +227,8 @@ def count_row(heard: Heard) -> Row:
     match heard.json:
         case {"input_tokens": int(tokens)} if heard.ok:
             return Row("count", "ok", f"count_tokens says {tokens}")
+    if heard.fault:
+        return Row("count", "skipped", f"count_tokens: {unheard(heard)}")
     return Row("count", "skipped", "count_tokens is not offered; Claude Code estimates instead")
 
 
@@ -192,12 +240,13 @@ def in_order(rows: Sequence[Row], deep: bool) -> Iterator[Row]:
     known_steps = {row.step for row in rows if row.result != "skipped"}
     came_far = "tools" in known_steps
     for step in STEPS:
-        own = [row for row in rows if row.step == step]
+        # a local server may tell the same in two ways
+        own = [row for at, row in enumerate(rows) if row.step == step and row not in rows[:at]]
         yield from (row for row in own if row.result != "skipped" or step not in known_steps)
         if not own and step in ALWAYS and step != "server":
             yield Row(step, "skipped", "not come to")
         elif not own and step in COSTLY and came_far and not deep:
-            yield Row(step, "skipped", "only with --deep")
+            yield Row(step, "skipped", DEEP_ONLY)
 
 
 def is_usable(rows: Sequence[Row]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ccmirror_py.diagnosis import NO_EFFORT, NO_SYSTEM_MESSAGES, NO_THINKING, known
 from ccmirror_py.heard import Heard
 from ccmirror_py.messages import Feature, Manner
-from ccmirror_py.probe import Row, Target, by_rule, mended, refused
+from ccmirror_py.probe import SLOW, Row, Target, by_rule, mended, refused
 from ccmirror_py.streams import Message
 
 # --- stream ---
@@ -45,9 +45,12 @@ def stream_row(heard: Heard, message: Message, target: Target) -> Row:
     if message.error:
         error = replace(heard, status=500, body=message.error.encode())
         return refused("stream", error, target, "an error came in the midst of the answer")
+    if heard.is_slow:
+        detail = f"the answer was still coming after {heard.seconds:.0f} s"
+        return Row("stream", "failed", detail, SLOW.replace("NAME", target.name))
     faults = [STREAM_FAULTS[name] for name in message.faults if name in STREAM_FAULTS]
     if heard.fault == "timeout":
-        faults.append(f"it stalls (waited {heard.seconds:.0f} s)")
+        faults.append(f"it stalls (nothing came for {heard.idle:.0f} s)")
     elif heard.fault:
         faults.append(f"the connection breaks off ({heard.detail})")
     if faults:

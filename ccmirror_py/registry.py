@@ -56,19 +56,37 @@ class Registry:
         self._cache = cache
         self._pause = pause
         self._known: dict[Spec, Mapping[str, object]] = {}
+        self._releases: dict[tuple[str, Version], Release] = {}
         self._transport = Transport(config, network)
         self._signers = signers or Signers(cache / "npm-keys.json")
 
+    def version(self, spec: Spec, platform: Platform) -> Version:
+        """The version `spec` means now. NotFoundError names what there is instead.
+
+        One small answer for a tag or a version, the (abbreviated) list of all for a range; each
+        rule is asked for once.
+        """
+        manifest = self._meant(spec)
+        choose_package(manifest, platform)
+        return manifest_version(manifest)
+
     def find(self, spec: Spec, platform: Platform) -> Release:
-        """The release `spec` means now. NotFoundError names what there is instead."""
-        manifest = self._known.get(spec)
-        if manifest is None:
-            manifest = self._known[spec] = self._manifest(spec)
+        """The release `spec` means now: `version`, and where it is to be had."""
+        manifest = self._meant(spec)
         version = manifest_version(manifest)
         package = choose_package(manifest, platform)
-        if package != ROOT_PACKAGE:
-            manifest = self._document(package, str(version))
+        if (package, version) not in self._releases:
+            if package != ROOT_PACKAGE:
+                manifest = self._document(package, str(version))
+            self._releases[package, version] = self._release(manifest, package, version)
+        return self._releases[package, version]
 
+    def _meant(self, spec: Spec) -> Mapping[str, object]:
+        if spec not in self._known:
+            self._known[spec] = self._manifest(spec)
+        return self._known[spec]
+
+    def _release(self, manifest: Mapping[str, object], package: str, version: Version) -> Release:
         def signed_by(message: str, signatures: tuple[Signature, ...]) -> str | None:
             def published() -> object:
                 times = self._document(package, whole=True).get("time")
@@ -90,10 +108,13 @@ class Registry:
         known = sorted(version for text in versions if (version := version_or_none(text)))
         return {str(k): str(v) for k, v in tags.items()}, known
 
-    def download(self, release: Release, progress: Progress) -> Iterator[bytes]:
-        """The bytes of the archive, unverified. A broken line is taken up where it broke."""
+    def download(self, release: Release, progress: Progress, start: int = 0) -> Iterator[bytes]:
+        """The bytes of the archive from the one of number `start` on, unverified.
+
+        A broken line is taken up where it broke.
+        """
         url = self._download_url(release.url)
-        received, tries, total = 0, 0, None
+        received, tries, total = start, 0, None
         while True:
             before = received
             try:
@@ -116,6 +137,8 @@ class Registry:
                     return
                 raise TryAgainError("the connection was closed too early")
             except TryAgainError as error:
+                if error.no_rest and received == start:
+                    return  # an earlier command had all of it; the hash tells when it had not
                 tries = 1 if received > before else tries + 1
                 if tries >= TRIES:
                     raise self._given_up(url, error) from None

@@ -19,7 +19,7 @@ from ccmirror_py.environment import (
     uses_login,
 )
 from ccmirror_py.provider import Provider
-from ccmirror_py.variant import Variant
+from ccmirror_py.variant import Choices, Variant
 
 # What in a project's settings would move requests, or send something along with them. Each was
 # seen to on some version without this pin; switches for clouds have to be named one by one.
@@ -84,8 +84,12 @@ def pinned_settings(
         "disableDeepLinkRegistration": "disable",
     }
     permissions: dict[str, object] = {}
-    if provider.deny:
-        permissions["deny"] = list(provider.deny)
+    deny = denied_tools(provider, variant.choices)
+    if deny:
+        permissions["deny"] = list(deny)
+    if variant.choices.model_overrides:
+        # measured on 2.1.330, 2.1.200 and 2.1.113; what it makes of requests is in messages.py
+        settings["modelOverrides"] = dict(variant.choices.model_overrides)
     if not variant.choices.share_claude_md:
         # below the home directory Claude Code takes ~/.claude for a project's folder
         settings["claudeMdExcludes"] = [f"{escape(home)}/.claude/**" for home in surroundings.homes]
@@ -101,6 +105,11 @@ def pinned_settings(
     if permissions:
         settings["permissions"] = permissions
     return settings
+
+
+def denied_tools(provider: Provider, choices: Choices) -> tuple[str, ...]:
+    """What Claude Code does not even offer to the model: the provider's, then the user's own."""
+    return tuple(dict.fromkeys((*provider.deny, *choices.deny)))
 
 
 def network_settings(variant: Variant, network: Mapping[str, str]) -> dict[str, str]:

@@ -1,28 +1,31 @@
 """The store: verified releases, each with its receipt inside. A cache; no variant needs it to run.
 
 A release is downloaded, hashed, inflated and written in one pass into staging; one rename, after
-the hash was right, makes it exist.
+the hash was right, makes it exist. What of the archive came before a download broke off is read
+first (`partial`).
 """
 
 import hashlib
 import json
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.archive import RETRY, Entry, GzipStream, wanted_entries
 from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
 from ccmirror_py.home import Home
+from ccmirror_py.partial import Partial, is_old
 from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt
 from ccmirror_py.release import Platform, Release, wanted_members
 from ccmirror_py.version import Version, version_or_none
 
-CHUNK = 1024 * 1024
-
 Key = tuple[str, str]
 """Package without scope, version."""
+
+Download = Callable[[Release, int], AbstractContextManager[Iterator[bytes]]]
+"""The bytes of a release's archive, from the one of that number on."""
 
 
 class Store:
@@ -52,7 +55,7 @@ class Store:
     def ensure(
         self,
         release: Release,
-        download: Callable[[Release], Iterator[bytes]],
+        download: Download,
         say: Callable[[str], None],
     ) -> Path:
         """The directory of `release`, downloading it when it is not there.
@@ -68,7 +71,7 @@ class Store:
     def held(
         self,
         release: Release,
-        download: Callable[[Release], Iterator[bytes]],
+        download: Download,
         say: Callable[[str], None],
     ) -> Iterator[Path]:
         """As `ensure`, and nobody takes the release away within the block."""
@@ -78,13 +81,8 @@ class Store:
                 # damaged, or without a readable receipt that says what these files are
                 fs.remove_tree(directory)
                 fs.ensure_directory(directory.parent)
-                staged = self._home.stage(lock_name)
-                try:
-                    self._fill(staged, release, GzipStream(download(release)))
-                    fs.rename(staged, directory)
-                except BaseException:
-                    fs.remove_tree(staged)
-                    raise
+                self.drop_partials(only_old=True)
+                self._install(release, download, say)
                 self._sound.add(release.key)
             yield directory
 
@@ -156,6 +154,38 @@ class Store:
                 fs.remove_tree(staged)
         return True
 
+    def partials(self) -> list[Path]:
+        """Of downloads that broke off, and of those that go on right now."""
+        return sorted(self._home.downloads.glob("*"))
+
+    def drop_partials(self, only_old: bool = False) -> None:
+        """But not those that another command is reading or continuing."""
+        for path in self.partials():
+            if only_old and not is_old(path):
+                continue
+            with self._home.lock_if_free(path.name.rpartition("~")[0]) as free:
+                if free:
+                    with suppress(OSError):
+                        fs.drop_file(path)
+
+    def _install(self, release: Release, download: Download, say: Callable[[str], None]) -> None:
+        """The lock is held. Wrong bytes of an earlier command are no reason to fail."""
+        lock_name = _lock_name(release.key)
+        archive = hashlib.sha256(release.integrity.sha512).hexdigest()[:32]
+        partial = Partial(self._home.downloads / f"{lock_name}~{archive}")
+        staged = self._home.stage(lock_name)
+        try:
+            with partial, download(release, partial.size) as rest:
+                with closing(GzipStream(partial.continued_by(rest))) as stream:
+                    self._fill(staged, release, stream)
+                fs.rename(staged, self.directory(release.key))
+        except BaseException as error:
+            fs.remove_tree(staged)
+            if not isinstance(error, VerificationError) or not partial.size:
+                raise
+            say("What an earlier download left does not fit; it begins anew.")
+            self._install(release, download, say)
+
     def _fill(self, staged: Path, release: Release, stream: GzipStream) -> None:
         files = {
             entry.member.path: _write(entry, staged)
@@ -221,9 +251,13 @@ def _write(entry: Entry, staged: Path) -> str:
     path = staged / entry.member.path
     fs.ensure_directory(path.parent)
     digest = hashlib.sha256()
-    with fs.new_file(path, entry.member.mode) as file:
+
+    def hashed() -> Iterator[memoryview]:
         for chunk in entry.content:
             digest.update(chunk)
-            fs.write_all(file, chunk)
+            yield chunk
+
+    with fs.new_file(path, entry.member.mode, entry.size) as file:
+        fs.write_stream(file, hashed())
     fs.sync_directory(path.parent)
     return digest.hexdigest()

@@ -4,6 +4,7 @@ With `line` the only module that uses requests, and urllib3 below it.
 """
 
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ from ccmirror_py.npmrc import NpmConfig
 
 CONNECT_AND_READ_TIMEOUT = (10.0, 30.0)
 REDIRECTS = 5
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
+LOWEST_SPEED, PATIENCE = 1024, 60.0
+"""Less than so many bytes a second over so many seconds of waiting is as good as a broken line."""
 LONGEST_ANSWER = 32 * 1024 * 1024
 
 
@@ -38,12 +41,15 @@ class Network:
 
 
 class TryAgainError(Exception):
-    """Something that asking again may change. `after` is what the server asks for, in seconds."""
+    """Something that asking again may change. `after` is what the server asks for, in seconds;
+    `no_rest`: it has nothing from the byte on that was asked for.
+    """
 
-    def __init__(self, problem: str, after: float | None = None) -> None:
+    def __init__(self, problem: str, after: float | None = None, no_rest: bool = False) -> None:
         super().__init__(problem)
         self.problem = problem
         self.after = after
+        self.no_rest = no_rest
 
 
 class Answer:
@@ -61,11 +67,27 @@ class Answer:
         return int(text) if text.isdigit() else None
 
     def chunks(self) -> Iterator[bytes]:
-        """TryAgainError when the line breaks."""
-        try:
-            yield from self._response.iter_content(CHUNK)
-        except requests.RequestException as error:
-            raise _told(error, "") from None
+        """CHUNK bytes each but the last. TryAgainError when the line breaks or hardly moves."""
+        pieces: list[bytes] = []
+        size, waited, came = 0, 0.0, 0
+        while True:
+            begun = time.monotonic()
+            try:
+                piece = self._response.raw.read1(CHUNK - size, decode_content=True)
+            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                raise _told(error, "") from None
+            waited, came = waited + time.monotonic() - begun, came + len(piece)
+            pieces.append(piece)
+            size += len(piece)
+            if size == CHUNK or not piece:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+            if not piece:
+                return
+            if came >= LOWEST_SPEED * PATIENCE:
+                waited, came = 0.0, 0
+            elif waited > PATIENCE:
+                raise TryAgainError("it sends next to nothing")
 
     def __enter__(self) -> "Answer":
         return self
@@ -235,7 +257,8 @@ def _check_status(response: requests.Response, url: str) -> None:
         after = _seconds(response.headers.get("Retry-After"))
         raise TryAgainError(f"it keeps answering with status {status}", after)
     if status == 416:
-        raise TryAgainError("the connection broke, and it sends no rest of a download")
+        problem = "the connection broke, and it sends no rest of a download"
+        raise TryAgainError(problem, no_rest=True)
     if status in (404, 405, 410):
         raise NotFoundError("document at the registry", shown(url))
     if status in (401, 403):
@@ -246,7 +269,9 @@ def _check_status(response: requests.Response, url: str) -> None:
     raise NetworkError(f"{shown(url)} answered with status {status}.")
 
 
-def _told(error: requests.RequestException, where: str) -> TryAgainError | NetworkError:
+def _told(
+    error: requests.RequestException | urllib3.exceptions.HTTPError, where: str
+) -> TryAgainError | NetworkError:
     if isinstance(error, requests.exceptions.SSLError):
         causes = [c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)]
         if not causes:

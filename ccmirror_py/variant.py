@@ -59,7 +59,9 @@ class Choices:
     """What the user chose; it survives every update. None and empty mean the provider's default.
 
     `models` maps tiers to ids, `inherit` names variables of the shell that may reach Claude Code
-    though launchers clear them. `region` is one of the provider's other endpoints.
+    though launchers clear them. `region` is one of the provider's other endpoints. `deny` are tools
+    beside those the provider's file denies. `model_overrides` maps ids of Claude models to models
+    that Claude Code then asks just as it asks that Claude. `mcp` names servers the provider offers.
     """
 
     provider: str
@@ -73,6 +75,9 @@ class Choices:
     inherit: tuple[str, ...] = ()
     yolo: bool = False
     share_claude_md: bool = False
+    deny: tuple[str, ...] = ()
+    model_overrides: Mapping[str, str] = field(default_factory=dict)
+    mcp: tuple[str, ...] = ()
     looks: Looks = field(default_factory=Looks)
 
 
@@ -91,7 +96,8 @@ class Tweaked:
 class Variant:
     """The record. `environment` is exactly what the launcher sets, the key excepted.
 
-    `key_variable` is the name under which Claude Code gets the key, None without one.
+    `key_variable` is the name under which Claude Code gets the key, None without one. `mcp_servers`
+    are the chosen servers as Claude Code is given them; keys are references (`${…}`) in them.
     `tweaked` None: the program is as it was released. Times are UTC, ISO 8601, whole seconds.
     """
 
@@ -104,6 +110,7 @@ class Variant:
     key_variable: str | None
     created: str
     updated: str
+    mcp_servers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     tweaked: Tweaked | None = None
 
     @property
@@ -142,6 +149,7 @@ def same_program(one: Variant, other: Variant) -> bool:
         choices = replace(variant.choices, looks=Looks())
         keyless = replace(variant, credential=NoKey(), key_variable=None, environment={})
         keyless = replace(keyless, choices=choices)
+        keyless = replace(keyless, mcp_servers={})  # of the choices, and of how the key comes
         return replace(keyless, spec=variant.version, updated="")
 
     return plain(one) == plain(other)
@@ -167,9 +175,13 @@ def to_json(variant: Variant) -> dict[str, object]:
         "yolo": choices.yolo,
         "share_claude_md": choices.share_claude_md,
         "looks": look.to_json(choices.looks),
+        "deny": list(choices.deny),
+        "model_overrides": dict(choices.model_overrides),
+        "mcp": list(choices.mcp),
         "credential": credential_to_json(variant.credential),
         "key_variable": variant.key_variable,
         "environment": dict(variant.environment),
+        "mcp_servers": dict(variant.mcp_servers),
         "created": variant.created,
         "updated": variant.updated,
         "tweaked": _tweaked_to_json(variant.tweaked),
@@ -198,6 +210,9 @@ def from_fields(fields: "Fields") -> Variant:
             yolo=fields["yolo"],
             share_claude_md=fields["share_claude_md"],
             looks=Looks(**fields["looks"]),
+            deny=tuple(fields["deny"]),
+            model_overrides=dict(fields["model_overrides"]),
+            mcp=tuple(fields["mcp"]),
         ),
         spec=parse_spec(fields["spec"]),
         version=parse_version(fields["version"]),
@@ -206,6 +221,7 @@ def from_fields(fields: "Fields") -> Variant:
         key_variable=fields["key_variable"],
         created=fields["created"],
         updated=fields["updated"],
+        mcp_servers=dict(fields["mcp_servers"]),
         tweaked=_tweaked(fields["tweaked"]),
     )
 

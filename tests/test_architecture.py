@@ -22,24 +22,25 @@ FILES = {
 
 LAYERS = {
     "pure": "address changes check diagnosis environment errors fields guidance heard launcher "
-    "local_servers look messages model_list name npmrc outcome palette patches prices probe "
-    "probe_access probe_talk provider release rule secret seeding settings signature "
-    "statusline streams toml_table variant version",
-    "adapter": "archive credential echo fs home host journal keyring_entries line listing "
-    "os_keyring providers receipt records registry releases sessions signers store times "
+    "local_servers look mcp messages model_list name npmrc outcome palette patches prices "
+    "probe probe_access probe_talk provider release rule secret seeding settings "
+    "signature statusline streams toml_table variant version",
+    "adapter": "ahead archive credential echo fs home host journal keyring_entries line listing "
+    "os_keyring partial providers receipt records registry releases sessions signers store times "
     "transport trash tweakcc variants watch",
     "context": "context",
-    "operation": "operations.audit operations.compare operations.create operations.doctor "
-    "operations.doctor_fix operations.doctor_launch operations.editing operations.key "
-    "operations.key_test operations.looks operations.models operations.probe "
-    "operations.probe_apply operations.probe_deep operations.probe_launch "
-    "operations.prune operations.publish operations.remove operations.restyle "
-    "operations.rollback operations.run operations.trash operations.tweak operations.twin "
-    "operations.update",
+    "operation": "operations.audit operations.choose operations.compare operations.create "
+    "operations.doctor operations.doctor_fix operations.doctor_launch operations.editing "
+    "operations.key operations.key_test operations.looks operations.models "
+    "operations.probe operations.probe_apply operations.probe_deep "
+    "operations.probe_launch operations.probed operations.prune operations.publish "
+    "operations.remove operations.restyle operations.rollback operations.run "
+    "operations.trash operations.trial operations.tweak operations.twin operations.update",
     "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_key "
-    "cli.commands_look cli.commands_probe cli.commands_providers cli.commands_theme "
-    "cli.commands_trash cli.commands_tweak cli.commands_versions cli.completing cli.main "
-    "cli.options cli.params cli.provider_json cli.render cli.sample cli.shortcut cli.wiring",
+    "cli.commands_look cli.commands_mcp cli.commands_probe cli.commands_providers "
+    "cli.commands_theme cli.commands_trash cli.commands_tweak cli.commands_versions "
+    "cli.completing cli.main cli.options cli.params cli.provider_json cli.render "
+    "cli.sample cli.shortcut cli.wiring",
 }
 LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 ORDER = list(LAYERS)

@@ -77,7 +77,9 @@ def installed(root: Path, data: bytes) -> bytes | None:
     before = everything(root)
     problem, directory = "", None
     try:
-        directory = store.ensure(release(data), lambda _: chunks(data), lambda _: None)
+        directory = store.ensure(
+            release(data), lambda *_: contextlib.nullcontext(chunks(data)), lambda _: None
+        )
     except VerificationError as error:
         problem = error.sentence
     assert list(home.staging.iterdir()) == []
@@ -117,7 +119,7 @@ def test_a_large_program_is_streamed(tmp_path: Path) -> None:
     data = archive([Member(NAME, random.Random(1).randbytes(24 * MEGABYTE))])
     _, store = store_in(tmp_path)
     with bounded(megabytes=8):
-        store.ensure(release(data), lambda _: chunks(data), lambda _: None)
+        store.ensure(release(data), lambda *_: contextlib.nullcontext(chunks(data)), lambda _: None)
     assert store.problems(("claude-code-linux-x64", "2.1.330")) == []
 
 
@@ -155,7 +157,11 @@ def test_what_follows_the_archive_counts_for_the_hash(tmp_path: Path) -> None:
     _, store = store_in(tmp_path)
     data = gzip(PLAIN)
     with pytest.raises(VerificationError):
-        store.ensure(release(data), lambda _: chunks(data + b"\0" * 99), lambda _: None)
+        store.ensure(
+            release(data),
+            lambda *_: contextlib.nullcontext(chunks(data + b"\0" * 99)),
+            lambda _: None,
+        )
 
 
 # --- chance ------------------------------------------------------------------------------------

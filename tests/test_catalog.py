@@ -658,7 +658,7 @@ def test_show_tells_regions_prices_mcp_servers_and_retired_models(sandbox: Sandb
     told = sandbox.must("providers", "show", "minimax")
     for text in ("--region token-plan", "0.3 ", "uvx minimax-coding-plan-mcp", "not live"):
         assert text in told
-    assert "mcp add --scope user --transport http zread" in sandbox.must("providers", "show", "zai")
+    assert "ccm mcp add NAME zread" in sandbox.must("providers", "show", "zai")
     assert "deepseek-chat (no longer works" in sandbox.must("providers", "show", "deepseek")
     assert "NOT VERIFIED" in sandbox.must("providers", "show", "requesty")
     document = json.loads(sandbox.must("providers", "show", "xiaomi", "--json"))["provider"]

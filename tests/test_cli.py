@@ -159,7 +159,8 @@ def test_create_ends_with_how_to_run_it(sandbox: Sandbox, npm: NpmRegistry) -> N
         "zai is ready: Claude Code 2.1.330 for Z.ai, key: stored (0600).\n"
         "  run it         zai\n"
         "  checked        integrity only, no signature\n"
-        "  look at it     ccm show zai, ccm doctor zai\n",
+        "  look at it     ccm show zai, ccm doctor zai\n"
+        "  check provider ccm probe zai\n",
         [],
     )
 
@@ -257,7 +258,7 @@ def test_providers_are_listed_and_shown(reader: Sandbox) -> None:
 
 def test_doctor_and_verify_find_a_good_state_good(reader: Sandbox) -> None:
     code, out, err = told(ccm(reader, "doctor"))
-    assert (code, err) == (0, [])
+    assert (code, err) == (0, ["Never tried on its provider: e, zai. Try: ccm probe e"])
     assert {line.split()[0] for line in out.splitlines()[1:]} == {"ok"}
     code, out, err = told(ccm(reader, "verify"))
     assert (code, err) == (0, [])
@@ -701,7 +702,7 @@ def test_a_variant_without_its_current_link_is_named_and_mended(user: Sandbox) -
 
 
 def test_no_summary_in_the_help_is_cut(sandbox: Sandbox) -> None:
-    for line in ("--help", "key --help", "trash --help", "providers --help"):
+    for line in ("--help", "key --help", "mcp --help", "trash --help", "providers --help"):
         assert "..." not in ccm(sandbox, line).stdout.replace("ARGS]...", "")
 
 

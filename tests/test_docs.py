@@ -20,7 +20,7 @@ DOCUMENTS = (
 )
 COMMANDS = tuple(
     "create list show run update pin unpin rollback remove key env which versions providers models "
-    "doctor probe verify audit prune trash tweak echo completion theme guidance".split()
+    "doctor mcp probe verify audit prune trash tweak echo completion theme guidance".split()
 )
 
 
@@ -100,11 +100,12 @@ def test_every_command_and_option_named_in_passing_exists(sandbox: Sandbox, docu
             continue
         assert command in COMMANDS, command
         told = sandbox.run("ccm", command, "--help").stdout
-        if command in ("key", "providers", "theme", "guidance"):
+        if command in ("key", "mcp", "providers", "theme", "guidance"):
             told += "".join(
                 sandbox.run("ccm", command, sub, "--help").stdout
                 for sub in (
                     *("set", "show", "remove", "test", "compare", "preview", "edit", "list"),
+                    "add",
                 )
             )
         for option in re.findall(r"--[a-z][a-z-]+", rest):
@@ -144,6 +145,12 @@ def test_what_is_installed_has_everything_it_needs(tmp_path: Path, sandbox: Sand
     assert "zai" in done.stdout
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site/ccmirror_py/variants/zai.toml").is_file()
+
+
+def test_the_tables_of_the_probe_are_what_a_run_shows() -> None:
+    command = [sys.executable, str(CHECKOUT / "scripts/tables"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_safety_table_in_the_docs_is_of_all_suites_and_reaches_every_floor() -> None:

@@ -1,5 +1,6 @@
 """Each of the only ways the disk changes, for itself."""
 
+import errno
 import io
 import os
 import pwd
@@ -484,3 +485,77 @@ def test_a_new_program_can_be_started_at_once(tmp_path: Path) -> None:
         program = tmp_path / str(number)
         fs.write_file(program, b"#!/bin/sh\nexit 0\n", 0o555)
         assert subprocess.run([program], check=False).returncode == 0
+
+
+# --- long files and files that may be lost -------------------------------------------------------
+
+
+def pieces(count: int) -> Iterator[memoryview]:
+    return (memoryview(bytes([number]) * 1000) for number in range(count))
+
+
+def test_what_comes_slowly_is_synced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(fs, "_SYNCED_MEANWHILE", 5000)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
+    with fs.new_file(tmp_path / "a", 0o600) as file:
+        fs.write_stream(file, pieces(50))
+    assert (tmp_path / "a").read_bytes() == b"".join(pieces(50))
+    assert synced
+    assert synced[0] >= 5000
+
+
+def test_a_sync_that_fails_meanwhile_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells it once; the sync at the end would find nothing wrong."""
+
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(fs, "_SYNCED_MEANWHILE", 5000)
+    monkeypatch.setattr(os, "fdatasync", failing)
+    with pytest.raises(OSError, match="the disk is broken"):
+        with fs.new_file(tmp_path / "a", 0o600) as file:
+            fs.write_stream(file, pieces(50))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="macOS has none")
+def test_a_disk_without_the_room_is_told_before_the_work(tmp_path: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            with fs.new_file(tmp_path / "a", 0o600, 200_000):
+                pytest.fail("the work began")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_that_reserves_nothing_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refusing(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(code, "not here")
+
+    monkeypatch.setattr(os, "posix_fallocate", refusing, raising=False)
+    with fs.new_file(tmp_path / "a", 0o600, 4) as file:
+        fs.write_all(file, b"here")
+    assert (tmp_path / "a").read_bytes() == b"here"
+
+
+def test_a_file_is_appended_to_and_never_through_a_link(tmp_path: Path) -> None:
+    for text in (b"one", b"two"):
+        with fs.appended_file(tmp_path / "a", 0o600) as file:
+            fs.write_all(file, text)
+    assert (tmp_path / "a").read_bytes() == b"onetwo"
+    (tmp_path / "link").symlink_to("a")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError):  # noqa: PT011 (which one depends on the system)
+            fs.appended_file(tmp_path / name, 0o600)

@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ccmirror_py import transport
 from ccmirror_py.cli import wiring
 from ccmirror_py.errors import CcmError, NetworkError, NotFoundError, VerificationError
 from ccmirror_py.npmrc import PUBLIC_REGISTRY, NpmConfig
@@ -703,8 +704,9 @@ def test_a_broken_download_goes_on_where_it_broke(
     told: list[tuple[int, int | None]] = []
     received = b"".join(ccm.registry.download(ccm.find(), lambda *step: told.append(step)))
     assert received == big
-    assert ranges(npm) == [None, f"bytes={2 * CHUNK}-"]
-    assert told == [(min(n * CHUNK, len(big)), len(big)) for n in range(1, 6)]
+    assert ranges(npm) == [None, f"bytes={600_000 // CHUNK * CHUNK}-"]
+    count = -(-len(big) // CHUNK)
+    assert told == [(min(n * CHUNK, len(big)), len(big)) for n in range(1, count + 1)]
     assert ccm.pauses == [0.5]
 
 
@@ -764,7 +766,59 @@ def test_a_server_that_breaks_in_between_with_an_error_still_goes_on(
     faults: list[Fault] = [Wire(cut=600_000), answer(503), answer(502)]
     npm.fail(TARBALL, fault)
     assert ccm.download(ccm.find()) == big
-    assert ranges(npm) == [None, *[f"bytes={2 * CHUNK}-"] * 3]
+    assert ranges(npm) == [None, *[f"bytes={600_000 // CHUNK * CHUNK}-"] * 3]
+
+
+@pytest.mark.parametrize("ranges_are_known", [True, False])
+def test_a_download_begins_where_an_earlier_command_ended(
+    npm: NpmRegistry, ccm: Client, big: bytes, ranges_are_known: bool
+) -> None:
+    npm.ranges = ranges_are_known
+    npm.fail(TARBALL, Wire(cut=700_000), times=1)
+    release, told = ccm.find(), list[tuple[int, int | None]]()
+    start = 100_001
+    rest = b"".join(ccm.registry.download(release, lambda *step: told.append(step), start))
+    assert rest == big[start:]
+    assert ranges(npm)[0] == f"bytes={start}-"
+    assert told[-1] == (len(big), len(big))
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 5000])
+def test_where_there_is_no_rest_the_hash_is_left_to_judge(
+    npm: NpmRegistry, ccm: Client, big: bytes, beyond: int
+) -> None:
+    chunks = ccm.registry.download(ccm.find(), lambda *_: None, len(big) + beyond)
+    assert (b"".join(chunks), ccm.pauses) == (b"", [])
+
+
+def test_a_line_that_hardly_moves_counts_as_broken(
+    npm: NpmRegistry, ccm: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes long before the time for one is up; no single wait would be noticed."""
+    monkeypatch.setattr(transport, "PATIENCE", 0.3)
+    npm.fail(TARBALL, Wire(rate=20), times=1)
+    assert ccm.download(ccm.find()) == npm.tarball("2.1.330", "linux-x64")
+    assert ccm.pauses == [0.5]
+    npm.fail(TARBALL, Wire(rate=20))
+    assert "next to nothing" in refused(NetworkError, ccm).sentence
+
+
+def test_a_slow_line_is_waited_for(
+    npm: NpmRegistry, ccm: Client, big: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "PATIENCE", 0.1)
+    npm.fail(TARBALL, Wire(rate=1_500_000))
+    assert (ccm.download(ccm.find()), ccm.pauses) == (big, [])
+
+
+def test_each_rule_and_each_release_is_asked_for_once(npm: NpmRegistry, ccm: Client) -> None:
+    for _ in range(3):
+        assert ccm.registry.version(LATEST, LINUX) == VERSION
+    assert len(paths(npm)) == 1
+    for spec in (LATEST, VERSION, LATEST, VERSION):
+        assert ccm.find(spec).version == VERSION
+    assert len(paths(npm)) == 3
+    assert all(request.path.rpartition("/")[2] in ("latest", "2.1.330") for request in npm.requests)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, NetworkError), (404, NotFoundError)])

@@ -8,6 +8,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ccmirror_py.npmrc import NpmConfig
 from ccmirror_py.receipt import Receipt
 from ccmirror_py.registry import Registry
 from ccmirror_py.release import Platform, Release
-from ccmirror_py.store import Store
+from ccmirror_py.store import Download, Store
 from ccmirror_py.transport import Network
 from ccmirror_py.version import Version
 from tests.npm_registry import (
@@ -61,8 +62,8 @@ class Shop:
     def ensure(self, release: Release) -> Path:
         return self.store.ensure(release, self.download, self.said.append)
 
-    def download(self, release: Release) -> Iterator[bytes]:
-        return self.registry().download(release, lambda *_: None)
+    def download(self, release: Release, start: int) -> AbstractContextManager[Iterator[bytes]]:
+        return nullcontext(self.registry().download(release, lambda *_: None, start))
 
     def left(self) -> list[str]:
         """Every file of the store and of staging."""
@@ -255,8 +256,10 @@ def test_after_wrong_bytes_the_right_ones_are_taken(shop: Shop) -> None:
     assert tree(shop.ensure(release))["claude"] == (0o555, RIGHT)
 
 
-def chunks(data: bytes, size: int = 100) -> Callable[[Release], Iterator[bytes]]:
-    return lambda _: (data[start : start + size] for start in range(0, len(data), size))
+def chunks(data: bytes, size: int = 100) -> Download:
+    return lambda _, begin: nullcontext(
+        data[start : start + size] for start in range(begin, len(data), size)
+    )
 
 
 @pytest.mark.parametrize("size", [1, 7, 511, 513, 100_000])
@@ -270,12 +273,12 @@ def test_it_does_not_matter_how_the_bytes_are_cut(shop: Shop, size: int) -> None
 def test_an_interrupted_download_leaves_nothing(shop: Shop, error: type[BaseException]) -> None:
     data = shop.npm.tarball("2.1.330", "linux-x64")
 
-    def broken(_: Release) -> Iterator[bytes]:
+    def broken() -> Iterator[bytes]:
         yield data[: len(data) // 2]
         raise error
 
     with pytest.raises(error):
-        shop.store.ensure(shop.find(), broken, shop.said.append)
+        shop.store.ensure(shop.find(), lambda *_: nullcontext(broken()), shop.said.append)
     assert (shop.left(), list(shop.home.staging.iterdir())) == ([], [])
 
 

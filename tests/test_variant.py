@@ -202,6 +202,9 @@ choices = st.builds(
         splash=st.booleans(),
         guidance=st.none() | st.sampled_from(["", "Be kind.\n\t- ä"]),
     ),
+    deny=st.lists(texts, max_size=3).map(tuple),
+    model_overrides=st.dictionaries(texts, texts),
+    mcp=st.lists(texts, max_size=3).map(tuple),
 )
 
 
@@ -226,6 +229,7 @@ variants = st.builds(
     created=st.just("2026-11-22T17:11:00Z"),
     updated=st.just("2026-11-23T17:11:00Z"),
     tweaked=st.none() | st.builds(Tweaked, by=texts, patches=st.lists(texts).map(tuple)),
+    mcp_servers=st.dictionaries(texts, st.dictionaries(texts, texts)),
 ).map(with_its_own_entry)
 
 VARIANT = Variant(
@@ -242,6 +246,9 @@ VARIANT = Variant(
         inherit=("AWS_PROFILE",),
         yolo=True,
         looks=Looks(theme="kimi-code", form="light", status_line=False, guidance="Be kind."),
+        deny=("WebSearch",),
+        model_overrides={"claude-opus-4-1-20250805": "glm-5.3[1m]"},
+        mcp=("zread",),
     ),
     spec=Range("2.1.x"),
     version=Version(2, 1, 330),
@@ -251,6 +258,7 @@ VARIANT = Variant(
     created="2026-11-22T17:11:00Z",
     updated="2026-11-23T17:11:00Z",
     tweaked=Tweaked("tweakcc 4.0.11", ("themes",)),
+    mcp_servers={"zread": {"type": "http", "url": "https://api.example/mcp", "headers": {}}},
 )
 RECORD: dict[str, Any] = {
     "schema": 1,
@@ -277,9 +285,13 @@ RECORD: dict[str, Any] = {
         "splash": False,
         "guidance": "Be kind.",
     },
+    "deny": ["WebSearch"],
+    "model_overrides": {"claude-opus-4-1-20250805": "glm-5.3[1m]"},
+    "mcp": ["zread"],
     "credential": {"from": "command", "argv": ["pass", "show", "zai"]},
     "key_variable": "ANTHROPIC_AUTH_TOKEN",
     "environment": {"CCM_VARIANT": "zai", "ANTHROPIC_BASE_URL": "https://api.example/anthropic"},
+    "mcp_servers": {"zread": {"type": "http", "url": "https://api.example/mcp", "headers": {}}},
     "created": "2026-11-22T17:11:00Z",
     "updated": "2026-11-23T17:11:00Z",
     "tweaked": {"by": "tweakcc 4.0.11", "patches": ["themes"]},
@@ -288,6 +300,8 @@ MAY_BE_NULL = {
     *("region", "base_url", "auth_style", "context_window", "key_variable", "looks"),
     "tweaked",
 }
+ADDED_LATER: dict[str, Any] = {"deny": [], "model_overrides": {}, "mcp": [], "mcp_servers": {}}
+"""What records of earlier days lack, and what that means."""
 
 
 def test_the_record_is_written_as_it_is_documented() -> None:
@@ -326,10 +340,10 @@ def is_wrong(field: str, value: object) -> bool:
     right = RECORD[field]
     if value is None:
         return field not in MAY_BE_NULL
-    if (
-        field == "looks"
-    ):  # what it lacks is as usual, and what a newer ccm puts there is passed over
+    if field == "looks":  # what it lacks is as usual, what a newer ccm puts there is passed over
         return not isinstance(value, Mapping)
+    if field == "mcp_servers":
+        return not (isinstance(value, Mapping) and all(isinstance(v, dict) for v in value.values()))
     if isinstance(right, dict) and field != "credential":
         return not (isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values()))
     if isinstance(right, list):
@@ -420,6 +434,8 @@ def test_a_missing_field_is_a_value_error_unless_it_may_be_null(field: str) -> N
     record = {key: value for key, value in RECORD.items() if key != field}
     if field in MAY_BE_NULL:
         assert from_json(record) == from_json(RECORD | {field: None})
+    elif field in ADDED_LATER:
+        assert from_json(record) == from_json(RECORD | {field: ADDED_LATER[field]})
     else:
         with pytest.raises(ValueError, match=rf"^lacks '{field}'$"):
             from_json(record)

@@ -46,6 +46,9 @@ _COMMANDS = {
     "theme preview": "theme theme_preview",
     "guidance show": "theme guidance_show",
     "guidance edit": "theme guidance_edit",
+    "mcp list": "mcp list_",
+    "mcp add": "mcp add",
+    "mcp remove": "mcp remove",
     "env": "look env",
     "which": "look which",
     "versions": "look versions",
@@ -67,9 +70,10 @@ _GROUPS = {
     "key": "How the key of a variant comes.",
     "theme": "How a variant looks.",
     "guidance": "What the model of a variant is told.",
+    "mcp": "MCP servers a variant's provider offers.",
     "providers": "Show the providers there are.",
 }
-_NOT_ALONE = ("key",)
+_NOT_ALONE = ("key", "mcp")
 """Groups that show their help when they are asked for without more."""
 _HIDDEN = ("ls", "rm")
 

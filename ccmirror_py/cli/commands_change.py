@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ccmirror_py.cli import params, render, wiring
+from ccmirror_py.cli.commands_mcp import needs_note
 from ccmirror_py.cli.completing import complete_provider, complete_region
 from ccmirror_py.cli.options import (
     AsJson,
@@ -94,6 +95,21 @@ def create(
     guidance: Annotated[
         bool, typer.Option("--guidance/--no-guidance", help="Tell the model where it runs.")
     ] = True,
+    deny: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TOOL", help="Keep this tool from the model, such as WebSearch."),
+    ] = None,
+    model_override: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CLAUDE=MODEL", help="Ask MODEL just as this Claude is asked."),
+    ] = None,
+    mcp: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SERVER", help="Add an MCP server the provider offers."),
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Try its endpoint right away: ccm probe NAME.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Make an existing variant anew; its config stays.")
     ] = False,
@@ -142,6 +158,9 @@ def create(
         yolo=yolo,
         share_claude_md=share_claude_md,
         looks=params.looks(context, theme, status_line, guidance),
+        deny=params.tools(deny or []),
+        model_overrides=params.overrides(model_override or []),
+        mcp=tuple(dict.fromkeys(mcp or ())),
     )
     operation.check_choices(data, choices)
     operation.check_free(context, name, force, shadow)
@@ -149,9 +168,21 @@ def create(
     key = params.decide_key(context, name, there, choices, options)
     request = operation.CreateRequest(name, choices, spec, key, force, shadow)
     had_config = context.variants.has_kept_config(name)
-    _report_created(context, operation.create(context, request), data, had_config)
+    variant = operation.create(context, request)
+    _report_created(context, variant, data, had_config)
+    if variant.key_variable and not probe:
+        out(f"  check provider ccm probe {name}")
     for doubt in operation.doubts(data, choices):
         note(doubt)
+    needs_note(context, variant, data)
+    if probe and not _probed(context, name):
+        raise typer.Exit(1)
+
+
+def _probed(context: Context, name: str) -> bool:
+    from ccmirror_py.cli.commands_probe import show_probe
+
+    return show_probe(context, name)
 
 
 def _asked_provider(context: Context, name: str) -> str:

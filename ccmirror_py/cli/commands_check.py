@@ -10,6 +10,7 @@ from ccmirror_py.cli.options import AsJson, Name, Names
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, NotFoundError, UsageError
+from ccmirror_py.variant import Variant
 
 
 def doctor(
@@ -48,8 +49,21 @@ def doctor(
         for check in checks:
             if check.result != "ok" and check.hint:
                 note(f"to mend {check.subject}, {check.name}: {check.hint}")
+        _offer_probe(context, [] if fix else chosen, checks)
     if any(check.result == "failed" for check in checks):
         raise typer.Exit(1)
+
+
+def _offer_probe(context: Context, names: list[str], checks: list[Check]) -> None:
+    """One line, for what is well as far as can be seen from here and was never tried."""
+    from ccmirror_py.operations.probed import is_remembered
+
+    failed = {check.subject for check in checks if check.result == "failed"}
+    entries = [context.variants.get_or_broken(name) for name in names if name not in failed]
+    well = [entry for entry in entries if isinstance(entry, Variant) and entry.key_variable]
+    never = [variant.name for variant in well if not is_remembered(context, variant)]
+    if never:
+        note(f"Never tried on its provider: {', '.join(never)}. Try: ccm probe {never[0]}")
 
 
 def _fixed(context: Context, name: str) -> list[Check]:

@@ -1,6 +1,6 @@
 """`ccm probe`: try variants against their own endpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +10,7 @@ from ccmirror_py.cli.options import AsJson, Names, Yes
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError
-from ccmirror_py.probe import Row, is_usable
+from ccmirror_py.probe import DEEP_ONLY, Row, is_usable
 
 _MARKS = {"ok": "✓", "failed": "✗", "limited": "✗", "skipped": "\u2013"}
 
@@ -44,20 +44,37 @@ def probe(
     if as_json:
         out_json({"schema": 1, "probes": [_json(name, rows) for name, rows in found.items()]})
     else:
-        out("\n\n".join(_table(name, rows) for name, rows in found.items()))
-        for name, rows in found.items():
-            _verdict(name, rows)
-    if not all(is_usable(rows) or _is_login(rows) for rows in found.values()):
+        _show(found)
+    if not all(map(_is_well, found.values())):
         raise typer.Exit(1)
+
+
+def show_probe(context: Context, name: str) -> bool:
+    """What `ccm probe NAME` shows; whether it is well."""
+    rows = _rows(context, name, deep=False, launch=False)
+    _show({name: rows})
+    return _is_well(rows)
+
+
+def _show(found: Mapping[str, Sequence[Row]]) -> None:
+    out("\n\n".join(_table(name, rows) for name, rows in found.items()))
+    for name, rows in found.items():
+        _verdict(name, rows)
+
+
+def _is_well(rows: Sequence[Row]) -> bool:
+    return is_usable(rows) or _is_login(rows)
 
 
 def _rows(context: Context, name: str, deep: bool, launch: bool) -> list[Row]:
     from ccmirror_py.operations.probe import examine
+    from ccmirror_py.operations.probed import remember
 
     variant = context.variants.get(name)
     try:
         network = wiring.endpoint_network(context.environ, variant.base_url or "")
         rows = examine(context, variant, network, deep)
+        remember(context, variant)
         if launch:
             from ccmirror_py.operations.probe_launch import launch_row
 
@@ -72,11 +89,10 @@ def _applied(context: Context, name: str, rows: Sequence[Row], yes: bool) -> boo
     from ccmirror_py.operations.probe_apply import apply, changes
 
     wanted = changes(context, name, rows)
-    if not wanted.env and wanted.window is None:
+    lines = list(wanted.lines())
+    if not lines:
         note(f"{name}: no setting would mend anything")
         return False
-    lines = [f"{variable}={value}" for variable, value in wanted.env.items()]
-    lines += [f"context window: {wanted.window}"] if wanted.window else []
     note("\n  ".join((f"{name}: the probe would write as your own choices:", *lines)))
     if not yes and not (params.is_interactive() and typer.confirm("Write them?", err=True)):
         note("nothing was written; --yes writes without asking")
@@ -86,7 +102,14 @@ def _applied(context: Context, name: str, rows: Sequence[Row], yes: bool) -> boo
 
 
 def _table(name: str, rows: Sequence[Row]) -> str:
-    lines = [(_MARKS[row.result], row.step, row.detail) for row in rows]
+    """Steps that only --deep takes share a line."""
+    costly = [row.step for row in rows if row.detail == DEEP_ONLY]
+    lines = [
+        (_MARKS[row.result], row.step, row.detail) for row in rows if row.step not in costly[1:]
+    ]
+    if costly:
+        rest = ("\u2013", "--deep", f"not tried: {', '.join(costly)}")
+        lines = [rest if step == costly[0] else (mark, step, said) for mark, step, said in lines]
     return render.table(("", name, ""), lines)
 
 
@@ -115,6 +138,8 @@ def _json(name: str, rows: Sequence[Row]) -> dict[str, object]:
             "fix": row.fix,
             "env": dict(row.env),
             "window": row.window,
+            "deny": list(row.deny),
+            "overrides": dict(row.overrides),
         }
         for row in rows
     ]

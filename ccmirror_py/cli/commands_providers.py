@@ -11,7 +11,6 @@ from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.provider_json import (
     days_since,
     known_json,
-    mcp_command,
     offer_json,
     provider_json,
 )
@@ -109,7 +108,8 @@ def _shown(provider: Provider) -> Iterator[tuple[str, str]]:
         yield "retired", f"{old} ({state}, {retired.since}){use}"
     for name, server in provider.mcp.items():
         yield "MCP, if wanted", f"{name}: {server.description}"
-        yield "", mcp_command(name, server)
+        yield "", server.url or " ".join(server.command)
+        yield "", f"ccm mcp add NAME {name}"
     yield "docs", provider.docs_url
     yield from _shown_facts(provider.facts)
     sources = [model.price.source for model in provider.catalog.values() if model.price]

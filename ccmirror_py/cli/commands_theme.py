@@ -27,7 +27,7 @@ Switch = bool | None
 
 
 def theme_list(as_json: AsJson = False) -> None:
-    """Every theme there is: one for each provider."""
+    """Show every theme: one for each provider."""
     context = wiring.context()
     looks = [(provider.id, provider.look) for provider in context.providers.all()]
     if as_json:
@@ -47,7 +47,10 @@ def theme_list(as_json: AsJson = False) -> None:
 
 
 def theme_show(name: Name, as_json: AsJson = False) -> None:
-    """How a variant looks, and what of it its user changed in Claude Code."""
+    """Show how a variant looks.
+
+    And what of it its user changed in Claude Code.
+    """
     from ccmirror_py.operations.looks import chosen_theme, look_of
 
     context = wiring.context()
@@ -96,7 +99,10 @@ def theme_set(
         Switch, typer.Option("--splash/--no-splash", help="A line before it starts.")
     ] = None,
 ) -> None:
-    """Choose how a variant looks, whatever was chosen in Claude Code before."""
+    """Choose how a variant looks.
+
+    Whatever was chosen in Claude Code before.
+    """
     from ccmirror_py.operations.restyle import restyle
 
     context = wiring.context()
@@ -127,7 +133,10 @@ def theme_preview(
     ],
     form: Annotated[str | None, typer.Option(metavar="FORM", help=", ".join(FORMS))] = None,
 ) -> None:
-    """Paint a sample of the screen here; every form, unless one is named."""
+    """Paint a sample of the screen here.
+
+    Every form, unless one is named.
+    """
     from ccmirror_py.cli.sample import depth, sample
     from ccmirror_py.operations.looks import look_of
 
@@ -164,7 +173,10 @@ def guidance_edit(
     reset: Annotated[bool, typer.Option("--reset", help="Back to the provider's.")] = False,
     off: Annotated[bool, typer.Option("--off", help="Tell the model nothing.")] = False,
 ) -> None:
-    """Write your own text in place of the provider's; without an option, in your editor."""
+    """Write your own text in place of the provider's.
+
+    Without an option, in your editor.
+    """
     from ccmirror_py.guidance import guidance
     from ccmirror_py.operations.restyle import restyle
 

@@ -22,9 +22,10 @@ def tweak(
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the patches there are.")] = False,
 ) -> None:
-    """Patch a variant's own program with tweakcc, up to version 2.1.112.
+    """Patch a variant's program with tweakcc.
 
-    Only a program that still works takes the place of the old one. ccm rollback NAME undoes it.
+    Up to version 2.1.112. Only a program that still works takes the place of the old one. ccm
+    rollback NAME undoes it.
     """
     from ccmirror_py.operations import tweak as operation
 

@@ -1,15 +1,19 @@
 """Commands that choose versions. Each parses, calls one operation and shows what came of it."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ccmirror_py.cli import params, render, wiring
-from ccmirror_py.cli.options import AsJson, DryRun, Name, Names
+from ccmirror_py.cli.options import AsJson, DryRun, Name, Names, Probe
 from ccmirror_py.cli.render import note, out, out_json
+from ccmirror_py.context import Context
 from ccmirror_py.environment import weakness
-from ccmirror_py.outcome import Current, Failed, Outcome
+from ccmirror_py.outcome import Current, Failed, Outcome, Refused
 from ccmirror_py.version import parse_spec
+
+if TYPE_CHECKING:
+    from ccmirror_py.operations.update import Trial
 
 
 def update(
@@ -25,6 +29,7 @@ def update(
         bool,
         typer.Option("--keep-provider", help="Leave the provider's endpoint and models alone."),
     ] = False,
+    probe: Probe = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -34,12 +39,23 @@ def update(
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "update")
     spec = parse_spec(claude_version) if claude_version else None
-    request = operation.UpdateRequest(chosen, spec, dry_run, allow_older, keep_provider)
+    trial = _trial(context) if probe else None
+    request = operation.UpdateRequest(chosen, spec, dry_run, allow_older, keep_provider, trial)
     outcomes = operation.update(context, request)
     _report_outcomes(outcomes, as_json)
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
     if failures:
         raise typer.Exit(failures[0].exit_code if len(outcomes) == 1 else 1)
+    if any(isinstance(outcome, Refused) for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _trial(context: Context) -> "Trial":
+    from ccmirror_py.operations.trial import refusal
+
+    return lambda coming: refusal(
+        context, coming, lambda url: wiring.endpoint_network(context.environ, url)
+    )
 
 
 def _report_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
@@ -47,7 +63,7 @@ def _report_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
         out_json({"schema": 1, "outcomes": [render.outcome_json(o) for o in outcomes]})
         return
     for outcome in outcomes:
-        (note if isinstance(outcome, Failed) else out)(render.outcome_line(outcome))
+        (note if isinstance(outcome, Failed | Refused) else out)(render.outcome_line(outcome))
     if not outcomes:
         note("There are no variants yet. Make one: ccm create zai --provider zai")
 
@@ -58,12 +74,17 @@ def pin(
         str | None,
         typer.Argument(help="2.1.330, 2.1.x, '>=2.1.200,<2.1.300'; else the present version."),
     ] = None,
+    probe: Probe = False,
 ) -> None:
     """Keep a variant within a rule, or at the version it has."""
     from ccmirror_py.operations import update as operation
 
     context = wiring.context()
-    outcome = operation.pin(context, name, parse_spec(rule) if rule else None)
+    trial = _trial(context) if probe else None
+    outcome = operation.pin(context, name, parse_spec(rule) if rule else None, trial)
+    if isinstance(outcome, Refused):
+        note(render.outcome_line(outcome))
+        raise typer.Exit(1)
     variant = context.variants.get(name)
     if not isinstance(outcome, Current):
         out(render.outcome_line(outcome))

@@ -33,5 +33,12 @@ KeyCommand = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Probe = Annotated[
+    bool,
+    typer.Option(
+        "--probe",
+        help="Try the new version on the endpoint first, with a few requests; else stay.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")]

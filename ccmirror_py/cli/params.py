@@ -182,6 +182,24 @@ def pairs(texts: list[str]) -> dict[str, str]:
     return values
 
 
+def tools(texts: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_checked("tool", text) for text in texts))
+
+
+def overrides(texts: list[str]) -> dict[str, str]:
+    """`CLAUDE=MODEL` texts."""
+    values = {}
+    for text in texts:
+        claude, _, model = text.partition("=")
+        if not claude.startswith("claude-") or not model:
+            raise UsageError(
+                f"--model-override '{text}' is not CLAUDE=MODEL.",
+                "Such as: --model-override claude-opus-4-1-20250805=glm-4.7",
+            )
+        values[_checked("model", claude)] = _checked("model", model)
+    return values
+
+
 def arguments(texts: list[str]) -> tuple[str, ...]:
     for text in texts:
         try:

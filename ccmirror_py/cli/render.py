@@ -93,6 +93,9 @@ def shown_variant(context: Context, variant: Variant) -> str:
         ("arguments", " ".join(choices.args)),
         ("yolo", "permission questions are off" if choices.yolo else ""),
         ("inherits", " ".join(choices.inherit)),
+        ("denies", " ".join(choices.deny)),
+        *(("asked as", f"{id_}: {model}") for id_, model in choices.model_overrides.items()),
+        ("MCP", " ".join(variant.mcp_servers)),
         ("config", str(context.home.config(variant.name))),
         ("launcher", str(context.home.launcher(variant.name))),
         ("made", variant.created),
@@ -110,7 +113,7 @@ def _own_endpoint(variant: Variant) -> str:
 
 
 def outcome_line(outcome: Outcome) -> str:
-    from ccmirror_py.outcome import Current, Failed, Kept, Refreshed, Updated
+    from ccmirror_py.outcome import Current, Failed, Kept, Refreshed, Refused, Updated
 
     match outcome:
         case Current(name, version):
@@ -124,6 +127,10 @@ def outcome_line(outcome: Outcome) -> str:
                 f"{name}: {version} stays: {rule} means {offered} now, which is older\n"
                 f"     Take it all the same: ccm update {name} --allow-older"
             )
+        case Refused(name, version, offered, step, cause, fix):
+            what = f"{offered}" if offered != version else "what has changed"
+            line = f"{name}: {version} stays: {what} was tried and fails in '{step}': {cause}"
+            return line + (f"\n     {fix}" if fix else "")
         case Refreshed(name, version, dry_run, changes):
             done = "would be refreshed" if dry_run else "refreshed"
             return _with_changes(f"{name}: {version}, {done}", changes)
@@ -162,7 +169,7 @@ def _program(variant: Variant) -> str:
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:
-    from ccmirror_py.outcome import Current, Failed, Kept, Refreshed, Updated
+    from ccmirror_py.outcome import Current, Failed, Kept, Refreshed, Refused, Updated
 
     match outcome:
         case Current(name, version):
@@ -182,6 +189,16 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
                 "version": str(version),
                 "rule": str(rule),
                 "offered": str(offered),
+            }
+        case Refused(name, version, offered, step, cause, fix):
+            return {
+                "name": name,
+                "outcome": "kept",
+                "version": str(version),
+                "offered": str(offered),
+                "step": step,
+                "cause": cause,
+                "fix": fix,
             }
         case Refreshed(name, version, dry_run, changes):
             return {

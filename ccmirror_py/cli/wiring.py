@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 
 from ccmirror_py.cli.render import note
 from ccmirror_py.errors import UsageError
@@ -194,10 +195,13 @@ def proxies(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def shown_download(source: Registry, release: Release) -> Iterator[bytes]:
-    """The bytes of `release`, with a progress bar where people watch."""
+@contextmanager
+def shown_download(source: Registry, release: Release, start: int) -> Iterator[Iterator[bytes]]:
+    """The bytes of `release` from the one of number `start` on, with a progress bar where people
+    watch. Another thread may read them; the bar goes when the block ends.
+    """
     if not sys.stderr.isatty():
-        yield from source.download(release, lambda *_: None)
+        yield source.download(release, lambda *_: None, start)
         return
     from rich.console import Console
     from rich.progress import (
@@ -218,8 +222,10 @@ def shown_download(source: Registry, release: Release) -> Iterator[bytes]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None, version=str(release.version))
-        yield from source.download(
-            release, lambda received, total: bar.update(task, completed=received, total=total)
+        yield source.download(
+            release,
+            lambda received, total: bar.update(task, completed=received, total=total),
+            start,
         )
 
 

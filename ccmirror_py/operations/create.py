@@ -1,5 +1,6 @@
 """`ccm create`: from what was asked to a command on PATH."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ccmirror_py.context import Context
@@ -91,6 +92,7 @@ def check_choices(provider: Provider, choices: Choices) -> None:
             f"{provider.name} is not reached by --base-url.",
             "Give the cloud's own variable, such as: --env ANTHROPIC_BEDROCK_BASE_URL=https://…",
         )
+    check_servers(provider, choices.mcp)
     if choices.base_url and choices.region:
         raise UsageError("--region and --base-url both name an endpoint.", "Leave one out.")
     for name in (*choices.env, *choices.inherit):
@@ -98,6 +100,19 @@ def check_choices(provider: Provider, choices: Choices) -> None:
             raise UsageError(
                 f"{name} is set by ccm itself.",
                 "Use --base-url, --model… or `ccm key set` instead.",
+            )
+
+
+def check_servers(provider: Provider, names: Iterable[str]) -> None:
+    """UsageError for an MCP server the provider does not offer."""
+    for name in names:
+        if name not in provider.mcp:
+            there = ", ".join(provider.mcp)
+            raise UsageError(
+                f"{provider.name} offers no MCP server '{name}'.",
+                f"There is: {there}; see: ccm providers show {provider.id}"
+                if there
+                else f"It offers none that ccm knows of; see: ccm providers show {provider.id}",
             )
 
 

@@ -7,6 +7,7 @@ from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.echo import EchoServer
+from ccmirror_py.operations.publish import Coming
 from ccmirror_py.operations.twin import twin
 from ccmirror_py.variant import Variant
 
@@ -14,12 +15,15 @@ _WORD = "ccm-doctor-was-here"
 
 
 def launch_checks(
-    context: Context, variant: Variant, native: Path | None = None
+    context: Context, variant: Variant, instead: Path | Coming | None = None
 ) -> Iterator[Check]:
-    """What the real Claude Code did with one prompt and one tool call; that in `native`, if any."""
+    """What the real Claude Code did with one prompt and one tool call; `instead` as of a twin."""
     name = variant.name
     words = ("-p", f"run: echo {_WORD}", "--allowedTools", "Bash(echo:*)")
-    with EchoServer() as server, twin(context, variant, server.url, native=native) as started:
+    with (
+        EchoServer() as server,
+        twin(context, variant, server.url, instead=instead) as started,
+    ):
         project = started.directory / "project"
         fs.make_directory(project)
         printed = started.start(words, project, context.environ)

@@ -22,8 +22,8 @@ from ccmirror_py.environment import (
     ANTHROPIC_URL,
     KEYLESS_TOKEN,
     auth_style,
+    takes_key,
     tiers_of,
-    uses_login,
 )
 from ccmirror_py.errors import CcmError
 from ccmirror_py.heard import Heard, redacted
@@ -31,6 +31,7 @@ from ccmirror_py.line import Line
 from ccmirror_py.messages import (
     BASH,
     FEATURES,
+    PLAIN_CLAUDES,
     Ask,
     Feature,
     Json,
@@ -46,6 +47,7 @@ from ccmirror_py.messages import (
 from ccmirror_py.operations import probe_deep
 from ccmirror_py.probe import Row, Target
 from ccmirror_py.provider import AuthStyle, Provider
+from ccmirror_py.settings import denied_tools
 from ccmirror_py.streams import Message, read_answer
 from ccmirror_py.transport import Network
 from ccmirror_py.variant import NoKey, Variant
@@ -67,8 +69,9 @@ When you have its output, answer with that output and nothing else."""
 def examine(context: Context, variant: Variant, network: Network, deep: bool) -> list[Row]:
     """The table for one variant, in order, without the key."""
     provider = context.providers.get(variant.choices.provider)
-    if uses_login(provider, variant.credential):
-        detail = "Claude Code's own login is the key, and it can't be lent; your first prompt tells"
+    if not takes_key(provider, variant.credential):
+        what = "the cloud's own credentials are" if provider.cloud else "Claude Code's own login is"
+        detail = f"{what} the key, and can't be lent; your first prompt tells"
         return [Row("key", "skipped", detail)]
     try:
         key = key_of(context, variant)
@@ -95,16 +98,21 @@ def target_of(context: Context, variant: Variant, provider: Provider) -> Target:
     inherited = {n: context.environ[n] for n in variant.choices.inherit if n in context.environ}
     environment = {**inherited, **variant.environment}
     window = environment.get("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "")
+    tiers = tiers_of(environment) or OWN_MODELS
+    overrides = variant.choices.model_overrides
+    plain = frozenset(overrides[id_] for id_ in PLAIN_CLAUDES if id_ in overrides)
+    main = tiers.get("main", next(iter(tiers.values())))
     return Target(
         name=variant.name,
         provider=provider.id,
         url=variant.base_url or ANTHROPIC_URL,
         style=auth_style(provider, variant.choices),
-        tiers=tiers_of(environment) or OWN_MODELS,
+        tiers=tiers,
         window=int(window) if window.isdigit() else None,
-        manner=manner_of(environment, variant.version),
+        manner=manner_of(environment, variant.version, main in plain),
         environment=environment,
-        denies_search="WebSearch" in provider.deny,
+        denies_search="WebSearch" in denied_tools(provider, variant.choices),
+        plain=plain,
     )
 
 
@@ -210,7 +218,8 @@ def _is_about_models(heard: Heard) -> bool:
 
 
 def _asked_of(talk: Talk, model: str, manner: Manner) -> tuple[Heard, Message]:
-    return talk.say(Wish(model, [said("Say ok.")], most=64), manner)
+    own = talk.target.manner_for(model, manner)
+    return talk.say(Wish(model, [said("Say ok.")], most=64), own)
 
 
 def _together(thunks: Sequence[Callable[[], T]]) -> list[T]:
@@ -334,7 +343,7 @@ def _conversation(call: Call, manner: Manner, heard: Heard, message: Message) ->
             twice = f"{stream.detail}: Claude Code asks for each answer a second time, without"
             stream = replace(stream, result="limited", detail=twice)
     answers = [message]
-    while stream.result != "failed" or not message.error:
+    while stream.result != "failed" or not (message.error or heard.is_slow):
         problem = call.problem(answers) if manner.has("tools") else ""
         if problem or len(answers) == 3 or not manner.has("tools"):
             if manner.has("tools"):

@@ -53,18 +53,18 @@ def _parallel(say: Say, target: Target, manner: Manner) -> Row:
 
 def _forced(say: Say, target: Target, manner: Manner) -> Row:
     """As WebSearch is called: the tool is named, and thinking left out."""
+    if target.denies_search:
+        return Row("forced", "skipped", "for WebSearch only, which is denied in this variant")
     choice: Json = {"type": "tool", "name": "Bash"}
     turns = [said("Say hello with the tool.\nrun: echo hello")]
     wish = Wish(target.main, turns, [BASH], choice)
     heard, message = say(wish, manner.without("thinking"))
     if heard.status != 200:
         row = probe.refused("forced", heard, target, "a tool can't be forced")
-        return replace(row, result="limited")
+        return probe.without_search(row, target)
     if not message.blocks("tool_use"):
         detail = "tool_choice is ignored: a tool that is forced is not called"
-        return Row(
-            "forced", "limited", detail, "Claude Code forces a tool for WebSearch only: deny it"
-        )
+        return probe.without_search(Row("forced", "limited", detail), target)
     return Row("forced", "ok", "a tool that is forced is called")
 
 
@@ -77,7 +77,8 @@ def _unthinking(say: Say, target: Target, manner: Manner) -> Row:
         return Row("unthinking", "ok", "thinking can be switched off")
     row = probe.refused("unthinking", heard, target, "thinking can't be switched off")
     if row.step == "thinking":
-        return replace(row, step="unthinking")
+        fix = row.fix.replace("--apply", "--deep --apply")
+        return replace(row, step="unthinking", fix=fix)
     fix = "leave CLAUDE_CODE_DISABLE_THINKING and MAX_THINKING_TOKENS alone in this variant"
     return replace(row, step="unthinking", result="limited", fix=fix, env={})
 
@@ -90,11 +91,11 @@ def _searching(say: Say, target: Target, manner: Manner) -> Row:
     kinds = {str(block.get("type")) for block in message.content}
     if heard.status == 200 and "server_tool_use" in kinds:
         return Row("websearch", "ok", "the endpoint searches the web")
-    fix = "add WebSearch to permissions.deny in the settings of the variant"
     if heard.status == 200:
-        return Row("websearch", "limited", "WebSearch is taken, but no search comes of it", fix)
+        detail = "WebSearch is taken, but no search comes of it"
+        return probe.without_search(Row("websearch", "limited", detail), target)
     row = probe.refused("websearch", heard, target, "WebSearch is refused")
-    return replace(row, step="websearch", result="limited", fix=fix, env={})
+    return probe.without_search(replace(row, step="websearch"), target)
 
 
 def _seeing(say: Say, target: Target, manner: Manner) -> Row:

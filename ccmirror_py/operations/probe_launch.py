@@ -7,6 +7,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.credential import fetch
 from ccmirror_py.errors import CcmError
 from ccmirror_py.heard import redacted
+from ccmirror_py.operations.publish import Coming
 from ccmirror_py.operations.twin import twin
 from ccmirror_py.probe import Row
 from ccmirror_py.variant import Variant
@@ -17,13 +18,13 @@ run: printenv {WORD}
 Then answer with its output and nothing else."""
 
 
-def launch_row(context: Context, variant: Variant) -> Row:
+def launch_row(context: Context, variant: Variant, coming: Coming | None = None) -> Row:
     """Whether it ran one command, whose output nobody can know who did not run it."""
     if variant.key_variable is None:
         return Row("launch", "skipped", "the login of this variant is its own; start it instead")
     word = f"ccm-{secrets.token_hex(6)}"
     words = ("-p", PROMPT, "--allowedTools", f"Bash(printenv {WORD})")
-    with twin(context, variant, None) as started:
+    with twin(context, variant, None, instead=coming) as started:
         project = started.directory / "project"
         fs.make_directory(project)
         printed = started.start(words, project, {**context.environ, WORD: word})

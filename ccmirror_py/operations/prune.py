@@ -1,6 +1,7 @@
 """`ccm prune`: free what nothing uses. `ccm verify`: read again what is installed."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -67,21 +68,25 @@ def _release_of(receipt: Path) -> Key:
 
 def prune(context: Context, dry_run: bool) -> Freed:
     """Remove unused releases, generations beyond the kept ones, merged `--settings` files, npm's
-    downloads for `ccm tweak`, and what has been in the trash for longer than it is kept.
+    downloads for `ccm tweak`, what broken downloads left, and what has been in the trash for longer
+    than it is kept.
     """
     if not dry_run:
         context.begin_change()
         empty(context, [entry for entry in context.trash.entries() if entry.is_expired])
     releases = unused_releases(context)
+    partials = sum(map(_size, context.store.partials()))
     if dry_run:
-        size = sum(_own_bytes(context.store.directory(key)) for key in releases)
+        size = partials + sum(_own_bytes(context.store.directory(key)) for key in releases)
         return Freed(releases, size, _trashed_bytes(context))
     in_use = {session.generation for session in running_sessions(context.home)}
     for name in context.variants.names():
         with context.changing(name):
             if context.variants.exists(name):  # it may have been removed since
                 context.variants.prune(name, in_use)
-    taken, size = [], 0
+    context.store.drop_partials()
+    taken: list[Key] = []
+    size = partials - sum(map(_size, context.store.partials()))
     for key in releases:
         own = _own_bytes(context.store.directory(key))
         if context.store.remove(key, partial(_is_unused, context, key), context.say):
@@ -98,17 +103,24 @@ def verify(context: Context) -> dict[Path, list[str]]:
 
     Programs that share their bytes are read once.
     """
-    checked: dict[frozenset[int], list[str]] = {}
-    found: dict[Path, list[str]] = {}
-    for key in context.store.installed():
-        found[context.store.directory(key)] = context.store.problems(key)
-        checked[_inodes(context.store.directory(key))] = found[context.store.directory(key)]
-    for native in sorted(context.home.root.glob("*/generations/*/native")):
-        inodes = _inodes(native)
-        if inodes not in checked:
-            checked[inodes] = native_problems(native)
-        found[native] = checked[inodes]
-    return found
+    from concurrent.futures import ThreadPoolExecutor
+
+    natives = sorted(context.home.root.glob("*/generations/*/native"))
+    looks: dict[Path, Callable[[], list[str]]] = {
+        **{
+            context.store.directory(k): partial(context.store.problems, k)
+            for k in context.store.installed()
+        },
+        **{native: partial(native_problems, native) for native in natives},
+    }
+    shared = {directory: _inodes(directory) for directory in looks}
+    first = {inodes: directory for directory, inodes in reversed(shared.items())}
+    pool = ThreadPoolExecutor(os.cpu_count())  # hashing lets other threads run
+    try:
+        running = {inodes: pool.submit(looks[directory]) for inodes, directory in first.items()}
+        return {directory: running[inodes].result() for directory, inodes in shared.items()}
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C nobody waits for the rest
 
 
 def tweaked_by(directory: Path) -> str:
@@ -142,6 +154,13 @@ def _inodes(directory: Path) -> frozenset[int]:
 
 def _trashed_bytes(context: Context) -> int:
     return sum(_own_bytes(entry.path) for entry in context.trash.entries())
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:  # a download that came to its end
+        return 0
 
 
 def _own_bytes(directory: Path) -> int:

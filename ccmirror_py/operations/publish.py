@@ -21,9 +21,10 @@ from ccmirror_py.environment import (
 )
 from ccmirror_py.errors import UsageError, VerificationError
 from ccmirror_py.launcher import Launch, render
+from ccmirror_py.mcp import as_argument, servers_of
 from ccmirror_py.operations.looks import look_files, seed_config, title
 from ccmirror_py.provider import Provider
-from ccmirror_py.release import FIRST_NATIVE, program_of
+from ccmirror_py.release import FIRST_NATIVE, Release, program_of
 from ccmirror_py.secret import Secret
 from ccmirror_py.sessions import running_sessions
 from ccmirror_py.settings import (
@@ -48,6 +49,16 @@ class Next:
     key: Secret | None
     forced: Collection[str] = ()
     """Keys of the user's settings that the user has just chosen through ccm."""
+
+
+@dataclass(frozen=True)
+class Coming:
+    """What a variant would become, before anything of it is built. `release` None: the program it
+    has stays."""
+
+    variant: Variant
+    settings: Mapping[str, object]
+    release: Release | None
 
 
 def publish(context: Context, coming: Next) -> None:
@@ -100,11 +111,13 @@ def resolve(context: Context, variant: Variant, provider: Provider) -> Variant:
     """The variant with what its launcher sets worked out from its choices and its provider."""
     choices, credential = variant.choices, variant.credential
     directory = str(context.home.directory(variant.name))
-    key_variable = KEY_VARIABLES[auth_style(provider, choices)]
+    style = KEY_VARIABLES[auth_style(provider, choices)]
+    key_variable = style if takes_key(provider, credential) else None
     return replace(
         variant,
         environment=environment_of(variant.name, provider, choices, credential, directory),
-        key_variable=key_variable if takes_key(provider, credential) else None,
+        key_variable=key_variable,
+        mcp_servers=servers_of(provider, choices, credential, key_variable),
     )
 
 
@@ -142,6 +155,7 @@ def launch_of(
         keyring=_reader(context, variant.credential),
         title=title(variant),
         splash=str(generation / "splash") if variant.choices.looks.splash else "",
+        mcp=as_argument(variant.mcp_servers),
     )
 
 

@@ -1,8 +1,8 @@
-"""A throw-away twin of a variant, to be started and looked at.
+"""A throw-away twin of a variant as it is, or as it would be, to be started and looked at.
 
 The twin has the same program, launcher, arguments and pinned settings; its config directory is its
 own. So are its endpoint (ccm's echo server on this machine) and its key (an invented one), unless
-it is to talk to the variant's endpoint.
+it is to talk to the variant's endpoint. It has none of the variant's MCP servers.
 """
 
 import json
@@ -22,7 +22,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.echo import Received
 from ccmirror_py.environment import CLOUD_SWITCHES, KEY_DESCRIPTOR
 from ccmirror_py.launcher import Launch, render
-from ccmirror_py.operations.publish import launch_of
+from ccmirror_py.operations.publish import Coming, launch_of
 from ccmirror_py.settings import seeded_claude_json, settings_text
 from ccmirror_py.variant import FromFile, Variant
 
@@ -112,21 +112,20 @@ def twin(
     variant: Variant,
     url: str | None,
     changed: Changed = lambda settings, _: settings,
-    native: Path | None = None,
+    instead: Path | Coming | None = None,
 ) -> Iterator[Twin]:
     """`changed` may change the pinned settings, given the directory. Nothing is left behind.
 
-    `native` is another release than the variant has, to be started in its place.
-
     Without `url` it talks to the variant's endpoint, and gets the key as the variant does.
+    `instead` of the variant as it is: another program for it, or all of what is coming, of which
+    `variant` is the record then.
     """
     name = variant.name
     with context.home.lock(name, context.say):
         directory = context.home.stage(name)
         try:
-            if native:
-                fs.clone_tree(native, directory / "native")
-            yield _made(context, variant, directory, url, changed)
+            pinned = _pinned(context, variant, directory, instead)
+            yield _made(context, variant, directory, url, changed(pinned, directory))
         finally:
             # what the Claude Code of this directory keeps elsewhere bears its name
             for left in Path("/tmp").glob(f"claude-*/*{directory.name.rpartition('~')[2]}*"):  # noqa: S108
@@ -134,8 +133,23 @@ def twin(
             fs.remove_tree(directory)
 
 
+def _pinned(
+    context: Context, variant: Variant, directory: Path, instead: Path | Coming | None
+) -> Settings:
+    """What it pins. A program the variant has not yet is put into `directory`."""
+    if isinstance(instead, Coming):
+        if instead.release:
+            with context.held(instead.release) as release:
+                fs.clone_tree(release, directory / "native")
+        return dict(instead.settings)
+    if instead:
+        fs.clone_tree(instead, directory / "native")
+    generation = context.home.generation(variant.name, context.variants.number(variant.name))
+    return dict(json.loads(fs.read_file(generation / "settings.json")))
+
+
 def _made(
-    context: Context, variant: Variant, directory: Path, url: str | None, changed: Changed
+    context: Context, variant: Variant, directory: Path, url: str | None, settings: Settings
 ) -> Twin:
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
     own = {
@@ -147,8 +161,7 @@ def _made(
         switches = {name: "" for name in CLOUD_SWITCHES.values() if name in variant.environment}
         own |= {"ANTHROPIC_BASE_URL": url, **switches}
     key = f"ccm-twin-{secrets.token_hex(12)}"
-    settings = changed(json.loads(fs.read_file(generation / "settings.json")), directory)
-    settings["env"] = {**settings["env"], **own}
+    settings["env"] = {**settings["env"], **own}  # a new one: `instead` stays as it is
     if url and variant.key_variable is None:
         settings["env"]["ANTHROPIC_AUTH_TOKEN"] = key  # held empty for a login, which it has not
     has_own = (directory / "native").is_dir()
@@ -161,6 +174,7 @@ def _made(
         network={},  # the twin never hands over to ccm, which would start the real variant
         environment={**variant.environment, **own},
         credential_file=str(generation / "credential"),
+        mcp="",
     )
     if url:
         launch = replace(

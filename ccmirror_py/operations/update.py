@@ -1,20 +1,31 @@
 """`ccm update`, `ccm pin`, `ccm unpin`: which version, by which rule."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.changes import changes, denied, migrated
 from ccmirror_py.context import Context
-from ccmirror_py.errors import CcmError, DiskError
-from ccmirror_py.operations.publish import Next, is_stale, publish, resolve, settings_for
-from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, Updated
+from ccmirror_py.errors import BusyError, CcmError, DiskError
+from ccmirror_py.operations.publish import (
+    Coming,
+    Next,
+    is_stale,
+    publish,
+    resolve,
+    settings_for,
+)
+from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, Refused, Updated
+from ccmirror_py.probe import Row
 from ccmirror_py.release import Release
+from ccmirror_py.settings import denied_tools
 from ccmirror_py.times import now
 from ccmirror_py.variant import Variant, strays
 from ccmirror_py.version import LATEST, Spec, Version, allows
+
+Trial = Callable[[Coming], Row | None]
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,7 @@ class UpdateRequest:
     """`spec` None keeps each variant's own rule; `allow_older` even where it means a step back.
 
     `keep_provider` leaves the endpoint, the models and all else of the provider as they are.
+    `trial` says what would break of what is coming; then the variant stays as it is.
     """
 
     names: Sequence[str]
@@ -29,6 +41,7 @@ class UpdateRequest:
     dry_run: bool = False
     allow_older: bool = False
     keep_provider: bool = False
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,11 @@ class _Coming:
     variant: Variant
     settings: dict[str, object]
     changes: tuple[str, ...]
+
+    def is_as(self, other: "_Coming") -> bool:
+        """But for the time."""
+        dated = replace(self.variant, updated=other.variant.updated)
+        return (dated, self.settings) == (other.variant, other.settings)
 
 
 def update(context: Context, request: UpdateRequest) -> list[Outcome]:
@@ -60,17 +78,18 @@ def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
     spec = request.spec or variant.spec
     if spec == variant.spec == variant.version:
         return _refresh(context, variant, request)  # held there: nothing to ask
-    release = context.registry.find(spec, context.platform)
-    if release.version == variant.version and spec == variant.spec:
+    version = context.registry.version(spec, context.platform)
+    if version == variant.version and spec == variant.spec:
         return _refresh(context, variant, request)
-    if spec == variant.spec and release.version < variant.version and not request.allow_older:
+    if spec == variant.spec and version < variant.version and not request.allow_older:
         # withdrawn, or a mirror that lags, or somebody who wants an old hole back
-        return Kept(name, variant.version, spec, release.version)
+        return Kept(name, variant.version, spec, version)
     if request.dry_run:
-        after = replace(variant, spec=spec, version=release.version)
+        after = replace(variant, spec=spec, version=version)
         coming = _coming(context, variant, after, request.keep_provider)
-        return _outcome(variant, release.version, coming.changes, dry_run=True)
-    return _move(context, variant, spec, release, request.keep_provider)
+        return _outcome(variant, version, coming.changes, dry_run=True)
+    release = context.registry.find(spec, context.platform)
+    return _move(context, variant, spec, release, request)
 
 
 def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome:
@@ -80,12 +99,18 @@ def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome
     if not _differs(context, seen, coming):
         return Current(name, seen.version)
     if not request.dry_run:
+        tried = coming
+        row = _tried(request.trial, tried, None)
+        if row is not None:
+            return _refused(seen, tried, row)
         with context.changing(name):
             variant = context.variants.get(name)
             after = replace(variant, updated=now())
             coming = _coming(context, variant, after, request.keep_provider)
             if not _differs(context, variant, coming):
                 return Current(name, variant.version)
+            if request.trial:
+                _check_same(seen, variant, tried, coming)
             native = _native(context, name)
             key = context.variants.stored_key(name)
             publish(context, Next(coming.variant, coming.settings, native, key))
@@ -118,7 +143,7 @@ def _coming(context: Context, before: Variant, after: Variant, keep_provider: bo
     told = (
         *moved.notices,
         *changes(before.environment, coming.environment),
-        *denied(denied_before, provider.deny),
+        *denied(denied_before, denied_tools(provider, coming.choices)),
     )
     return _Coming(coming, settings_for(context, coming, provider), told)
 
@@ -132,7 +157,7 @@ def _denied(context: Context, variant: Variant) -> tuple[str, ...]:
         return ()
 
 
-def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
+def pin(context: Context, name: str, spec: Spec | None, trial: Trial | None = None) -> Outcome:
     """Change the rule; the version changes only when the rule does not allow the present one."""
     context.begin_change()
     variant = context.variants.get(name)
@@ -142,7 +167,7 @@ def pin(context: Context, name: str, spec: Spec | None) -> Outcome:
             return Current(name, changed.version)
         variant = changed  # another ccm moved it since
     release = context.registry.find(spec, context.platform)
-    return _move(context, variant, spec, release)
+    return _move(context, variant, spec, release, UpdateRequest([name], spec, trial=trial))
 
 
 def unpin(context: Context, name: str) -> Variant:
@@ -153,24 +178,55 @@ def unpin(context: Context, name: str) -> Variant:
 
 
 def _move(
-    context: Context, seen: Variant, spec: Spec, release: Release, keep_provider: bool = False
+    context: Context, seen: Variant, spec: Spec, release: Release, request: UpdateRequest
 ) -> Outcome:
     """`seen` is the variant for which `spec` was resolved; what another ccm did since counts."""
     name = seen.name
     context.installed(release)  # the long part, without holding the variant
+    moved = _moved(seen, spec, release)
+    tried = _coming(context, seen, moved, request.keep_provider) if request.trial else None
+    row = _tried(request.trial, tried, release) if tried else None
+    if tried and row:
+        return _refused(seen, tried, row)
     with context.changing(name):
         before = context.variants.get(name)
         changed = (before.spec, before.version) != (seen.spec, seen.version)
         if changed and spec in (seen.spec, before.spec):
             return Current(name, before.version)
-        tweaked = before.tweaked if before.version == release.version else None
-        after = replace(before, spec=spec, version=release.version, tweaked=tweaked, updated=now())
-        coming = _coming(context, before, after, keep_provider)
+        after = replace(_moved(before, spec, release), updated=now())
+        coming = _coming(context, before, after, request.keep_provider)
+        if tried:
+            _check_same(seen, before, tried, coming)
         key = context.variants.stored_key(name)
         with context.held(release) as directory:
-            native = _native(context, name) if tweaked else directory
+            native = _native(context, name) if after.tweaked else directory
             publish(context, Next(coming.variant, coming.settings, native, key))
     return _outcome(before, release.version, coming.changes)
+
+
+def _moved(before: Variant, spec: Spec, release: Release) -> Variant:
+    """Another version is not tweaked: nobody knows whether the same patches work there."""
+    tweaked = before.tweaked if before.version == release.version else None
+    return replace(before, spec=spec, version=release.version, tweaked=tweaked)
+
+
+def _tried(trial: Trial | None, coming: _Coming, release: Release | None) -> Row | None:
+    """What breaks use of it, when that is to be tried. The variant is not held meanwhile for longer
+    than its twin is there."""
+    return trial(Coming(coming.variant, coming.settings, release)) if trial else None
+
+
+def _refused(seen: Variant, tried: _Coming, row: Row) -> Outcome:
+    offered = tried.variant.version
+    return Refused(seen.name, seen.version, offered, row.step, row.detail, row.fix)
+
+
+def _check_same(seen: Variant, before: Variant, tried: _Coming, coming: _Coming) -> None:
+    """Only what was tried may take the place of what was there when it was."""
+    if before != seen or not coming.is_as(tried):
+        raise BusyError(
+            f"Another ccm changed {seen.name} while its next version was tried.", "Try again."
+        )
 
 
 def _change_rule(context: Context, name: str, spec: Spec | None) -> Variant:

@@ -1,7 +1,7 @@
 """Endpoints that break Claude Code, each as it was seen somewhere, and what the probe has to say.
 
 `source` names the report or the document. `cause` and `fix` are words that have to be in the row of
-`step`.
+`step`; `deny` and `overrides` are what it has to write with `--apply`.
 """
 
 import json
@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ccmirror_py.messages import PLAIN_CLAUDES, manner_of
+from ccmirror_py.version import Version
 from tests.providers.server import (
     Behaviour,
     Json,
@@ -28,6 +30,7 @@ from tests.providers.server import (
 )
 
 GOOD = Model()
+OLDER = Version(2, 1, 200)
 THINKING = Model(thinks=True)
 
 
@@ -45,6 +48,8 @@ class Broken:
     target: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 20.0
+    deny: tuple[str, ...] = ()
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
 
 def refuses(when: Callable[[Request], bool], reply: Reply, rest: Behaviour = GOOD) -> Behaviour:
@@ -143,6 +148,10 @@ def without(*kinds: str) -> Callable[[list[Json]], list[Json]]:
     return lambda events: [event for event in events if event["type"] not in kinds]
 
 
+def slow(reply: Reply) -> Reply:
+    return replace(reply, pace=0.7 if reply.kind == "text/event-stream" else 0.0)
+
+
 def stalls(reply: Reply) -> Reply:
     return replace(reply, stalls=3.0 if reply.kind == "text/event-stream" else 0.0)
 
@@ -197,6 +206,13 @@ def mixed_calls(events: list[Json]) -> list[Json]:
 def breaks_in(events: list[Json]) -> list[Json]:
     trouble = {"type": "api_error", "message": "emptyTurn: upstream sent nothing"}
     return [*events[:2], {"type": "error", "error": trouble}]
+
+
+def ignores_choice(request: Request) -> Reply:
+    """A tool that is named is not called, one that is offered is."""
+    if "tool_choice" not in request.body:
+        return GOOD(request)
+    return GOOD(replace(request, body={**request.body, "tools": []}))
 
 
 def openai_stream(request: Request) -> Reply:
@@ -664,6 +680,13 @@ STREAMS = (
         seconds=2.0,
     ),
     Broken(
+        "a model that is only slow",
+        "llama.cpp b1-0c1e570 with 5 tokens a second, run 2026-11-23",
+        lambda request: slow(GOOD(request)),
+        *("stream", "the answer was still coming after 2 s", "--deep waits two minutes"),
+        seconds=2.0,
+    ),
+    Broken(
         "message_start without content",
         "cc-switch-cli PR 320",
         changed_events(GOOD, headless),
@@ -815,9 +838,14 @@ TOOLS = (
             lambda request: "tool_choice" in request.body,
             error(400, "deepseek-reasoner does not support this tool_choice"),
         ),
-        *("forced", "a tool can't be forced", "permissions.deny"),
+        *(
+            "forced",
+            "a tool can't be forced",
+            "denying WebSearch mends it: ccm probe t --deep --apply",
+        ),
         result="limited",
         deep=True,
+        deny=("WebSearch",),
     ),
 )
 
@@ -940,9 +968,51 @@ FIELDS = (
             lambda request: "web_search_20250305" in json.dumps(request.body),
             error(400, "tools.0.type: Input should be 'custom'"),
         ),
-        *("websearch", "WebSearch is refused", "permissions.deny"),
+        *("websearch", "WebSearch is refused", "denying WebSearch mends it"),
         result="limited",
         deep=True,
+        deny=("WebSearch",),
+    ),
+    Broken(
+        "a search that is taken and never made",
+        "openclaude issue 1071, DeepSeek: server tools are ignored",
+        GOOD,
+        *("websearch", "no search comes of it", "denying WebSearch mends it"),
+        result="limited",
+        deep=True,
+        deny=("WebSearch",),
+    ),
+    Broken(
+        "a forced tool that is ignored",
+        "llama.cpp and others: tool_choice of a named tool is not read",
+        ignores_choice,
+        *("forced", "tool_choice is ignored", "denying WebSearch mends it"),
+        result="limited",
+        deep=True,
+        deny=("WebSearch",),
+    ),
+    Broken(
+        "no system messages, for a Claude Code that can't be told to leave them out",
+        "Claude Code 2.1.200, run 2026-11-22; ollama issue 17774",
+        refuses(has_system_message, error(500, "system message must be at the beginning")),
+        *("system", "at the beginning only", f"asking as {PLAIN_CLAUDES[0]} is asked mends it"),
+        target={"manner": manner_of({}, OLDER), "tiers": {"main": "m[1m]", "haiku": "m-flash"}},
+        overrides={PLAIN_CLAUDES[0]: "m[1m]", PLAIN_CLAUDES[1]: "m-flash"},
+    ),
+    Broken(
+        "no effort, for a Claude Code that can't be told to leave it out",
+        "Claude Code 2.1.200, run 2026-11-22; clove issue 40",
+        refuses(has_effort, error(400, "output_config: Extra inputs are not permitted")),
+        *("fields", "output_config (effort)", f"asking as {PLAIN_CLAUDES[0]} is asked mends it"),
+        target={"manner": manner_of({}, OLDER)},
+        overrides={PLAIN_CLAUDES[0]: "m"},
+    ),
+    Broken(
+        "the same, with a window that would then count as larger than it is",
+        "Claude Code 2.1.200, run 2026-11-22: an overridden model counts as 200,000 tokens",
+        refuses(has_effort, error(400, "output_config: Extra inputs are not permitted")),
+        *("fields", "output_config (effort)", "ccm update t: Claude Code 2.1.290 and newer"),
+        target={"manner": manner_of({}, OLDER), "window": 131_072},
     ),
 )
 

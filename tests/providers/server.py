@@ -40,13 +40,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """`stalls`: seconds for which the connection stays open afterwards, saying nothing."""
+    """`stalls`: seconds for which the connection stays open afterwards, saying nothing; `pace`:
+    seconds before each event."""
 
     status: int = 200
     body: bytes = b"{}"
     kind: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     stalls: float = 0.0
+    pace: float = 0.0
 
 
 Behaviour = Callable[[Request], Reply]
@@ -286,7 +288,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(reply.body)
+        for event in reply.body.split(b"\n\n") if reply.pace else ():
+            self.wfile.write(event + b"\n\n")
+            time.sleep(reply.pace)
+        if not reply.pace:
+            self.wfile.write(reply.body)
         self.wfile.flush()
         time.sleep(reply.stalls)
 

@@ -54,9 +54,20 @@ def test_a_broken_endpoint_is_diagnosed_by_name(broken: Broken) -> None:
         target = target_at(endpoint.url + broken.path, broken.environment, **broken.target)
         rows = probed(target, broken.deep, broken.seconds)
     told = [row for row in rows if row.step == broken.step and row.result == broken.result]
-    assert any(broken.cause in row.detail and broken.fix in row.fix for row in told), shown(rows)
+    right = [row for row in told if broken.cause in row.detail and broken.fix in row.fix]
+    assert right, shown(rows)
+    assert (right[0].deny, right[0].overrides) == (broken.deny, broken.overrides)
     assert is_usable(rows) is (broken.result == "limited"), shown(rows)
     assert KEY not in shown(rows)
+
+
+def test_nothing_is_said_of_what_a_slow_answer_did_not_come_to() -> None:
+    (slow,) = [broken for broken in BROKEN if broken.name == "a model that is only slow"]
+    with Endpoint(slow.behaviour) as endpoint:
+        rows = probed(target_at(endpoint.url), seconds=slow.seconds)
+    assert [row.step for row in rows if row.result == "failed"] == ["stream"], shown(rows)
+    assert told(rows, "tools").detail == "not come to"
+    assert "stalls" not in shown(rows)
 
 
 def test_the_corpus_is_large_and_every_fault_has_a_source() -> None:

@@ -1,5 +1,6 @@
-"""Real routers before a loopback backend, where they are installed: CCM_LITELLM names the program
-`litellm`, CCM_ROUTER the `dist/cli.js` of claude-code-router 2.0.0."""
+"""Real servers of others, where they are installed: CCM_LITELLM names the program `litellm`,
+CCM_ROUTER the `dist/cli.js` of claude-code-router 2.0.0, both before a loopback backend; and
+CCM_LLAMA_SERVER names `llama-server` (llama.cpp), with a model of random weights."""
 
 import json
 import os
@@ -11,11 +12,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import requests
 
+from ccmirror_py.line import Line
+from ccmirror_py.operations.probe import Talk, table
 from ccmirror_py.probe import is_usable
+from ccmirror_py.transport import Network
 from tests.providers.openai_server import chat
 from tests.providers.server import Endpoint
-from tests.providers.test_probe import KEY, free_port, probed, shown, target_at
+from tests.providers.test_probe import KEY, free_port, probed, shown, target_at, told
+from tests.providers.tiny_model import write_model
 
 
 @contextmanager
@@ -100,3 +106,32 @@ def test_claude_code_router(tmp_path: Path) -> None:
             assert is_usable(rows), shown(rows)
             rows = probed(target_at(url, tiers={"main": "nobody,nothing"}))
             assert "there is no nobody,nothing" in shown(rows)
+
+
+@pytest.mark.skipif("CCM_LLAMA_SERVER" not in os.environ, reason="llama.cpp is not installed here")
+def test_llama_cpp(tmp_path: Path) -> None:
+    """Routing, key, streaming and what it tells of itself; noise calls no tool."""
+    write_model(tmp_path / "tiny.gguf")
+    model = ("-m", str(tmp_path / "tiny.gguf"), "--alias", "tiny", "-c", "65536")
+    for jinja in ("--jinja", "--no-jinja"):
+        port = free_port()
+        options = ("--host", "127.0.0.1", "--port", str(port), "--api-key", KEY, jinja)
+        with started(port, tmp_path, os.environ["CCM_LLAMA_SERVER"], *model, *options) as url:
+            for _ in range(300):
+                if requests.get(f"{url}/health", timeout=5).ok:  # the model is loaded
+                    break
+                time.sleep(0.2)
+            rows = probed(target_at(url, tiers={"main": "tiny"}), seconds=60.0)
+            for step in ("reach", "path", "key", "models", "count"):
+                assert told(rows, step).result == "ok", shown(rows)
+            assert "takes 65536 tokens" in told(rows, "window").detail, shown(rows)
+            assert not is_usable(rows)
+            if jinja == "--jinja":
+                assert told(rows, "stream").result == "ok", shown(rows)
+                assert "no tools (supports_tools" in told(rows, "server").detail
+                wrong = Talk(target_at(url), "sk-another", Line(Network(), 20.0))
+                assert told(table(wrong, False), "key").result == "failed"
+                assert f"--base-url {url}" in shown(probed(target_at(f"{url}/v1")))
+            else:
+                tools = told(rows, "tools")
+                assert (tools.result, "--jinja" in tools.fix) == ("failed", True), shown(rows)

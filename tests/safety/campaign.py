@@ -205,7 +205,7 @@ def may_end_well(words: str, step: str, fault: Fault) -> bool:
         return True  # a full disk keeps nobody from making room
     if step == "fsync ~/.ccm" and words.startswith("create"):
         return True  # the cache's directory is looked at before an answer is remembered in it
-    return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith("~/.ccm/.cache/registry")
+    return step.startswith(_NO_LOSS) or step.partition(" ")[2].startswith(_ONLY_REMEMBERED)
 
 
 _NEEDLESS = re.compile(r"/\.(journal|numbers)|^fsync ~(/\.ccm)?$")
@@ -214,6 +214,8 @@ _UNCLEARED = ("os.remove", "os.rmdir", "fsync ~/.ccm/.staging")
 """What can't be removed stays, and so does a new directory that is perhaps not there for good."""
 _NO_LOSS = ("fcntl.ioctl", "os.mkdir ~/.ccm/.locks", "fsync ~/.ccm/.cache")
 """Blocks that can't be shared are linked; a directory that is there; an answer remembered."""
+_ONLY_REMEMBERED = ("~/.ccm/.cache/registry", "~/.ccm/.cache/downloads")
+"""Answers of the registry; what is kept of a download in case it breaks off."""
 
 
 @pytest.fixture

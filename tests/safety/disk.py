@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Self
@@ -51,7 +52,9 @@ class Disk:
             user_home=self.user,
             ccm=(sys.executable, "-P", "-m", "ccmirror_py"),
             say=lambda _: None,
-            show=lambda source, release: source.download(release, lambda *_: None),
+            show=lambda source, release, start: nullcontext(
+                source.download(release, lambda *_: None, start)
+            ),
             connect=lambda: registry,
         )
 

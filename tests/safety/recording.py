@@ -226,6 +226,7 @@ class Recorder:
         for name in (
             *("open", "mkdir", "symlink", "link", "rename", "unlink", "rmdir", "chmod", "fchmod"),
             *("truncate", "ftruncate", "fsync", "write", "fdopen"),
+            *(["posix_fallocate"] if hasattr(os, "posix_fallocate") else []),
         ):
             setattr(os, name, getattr(self, f"_{name}")(getattr(os, name)))
         os.replace, os.remove, os.fdatasync = os.rename, os.unlink, os.fsync
@@ -238,7 +239,6 @@ class Recorder:
             "pwritev",
             "sendfile",
             "copy_file_range",
-            "posix_fallocate",
         ):
             if hasattr(os, name):
                 setattr(os, name, _not_recorded(name))
@@ -335,6 +335,13 @@ class Recorder:
 
     def _ftruncate(self, call: Callable[..., None]) -> Callable[..., None]:
         return self._truncate(call)
+
+    def _posix_fallocate(self, call: Callable[..., None]) -> Callable[..., None]:
+        def posix_fallocate(descriptor: int, offset: int, size: int) -> None:
+            call(descriptor, offset, size)
+            self._cut(descriptor, os.fstat(descriptor).st_size)  # zeros up to there
+
+        return posix_fallocate
 
     def _write(self, call: Callable[..., int]) -> Callable[..., int]:
         def write(descriptor: int, data: Any) -> int:

@@ -2,9 +2,10 @@
 
 A step is whatever changes the disk below one directory, as `sys.addaudithook` reports it before it
 happens. No code of ours is replaced, so nothing that bypasses `fs` bypasses this. What is done with
-a file that is open raises no audit event; there `os.fsync` and the file that `os.fdopen` returns
-are wrapped in the child, so writing, fsync and closing are steps as well. A file opened in another
-way is seen when it is opened only (and with strace; test_architecture keeps such out of ccm).
+a file that is open raises no audit event; there `os.fsync`, `os.posix_fallocate` and the file that
+`os.fdopen` returns are wrapped in the child, so these, writing and closing are steps as well. A
+file opened in another way is seen when it is opened only (and with strace; test_architecture keeps
+such out of ccm).
 """
 
 import errno
@@ -40,7 +41,7 @@ STOPS = ("kill", "terminate", "interrupt")
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EDQUOT")
 LASTING = {"full": "ENOSPC", "read-only": "EROFS"}
 """From the step on: whatever takes space fails, or whatever changes something."""
-_TAKES_SPACE = ("open", "write", "os.mkdir", "os.symlink", "os.link", "os.rename")
+_TAKES_SPACE = ("open", "write", "reserve", "os.mkdir", "os.symlink", "os.link", "os.rename")
 
 Fault = str
 """One of those, or "short": half of what is to be written is."""
@@ -56,6 +57,8 @@ def faults_of(step: str) -> tuple[Fault, ...]:
             return ("EIO", "ENOSPC", "EDQUOT", "EROFS")
         case "close":
             return ("EIO", "ENOSPC", "EDQUOT")
+        case "reserve":
+            return ("EIO", "ENOSPC", "EDQUOT", "full", "read-only")
         case "fcntl.ioctl":
             return ERRORS
     return (*ERRORS, *(("full",) if kind in _TAKES_SPACE else ()), "read-only")
@@ -168,6 +171,13 @@ class _Steps:
             self._paths[descriptor] = self._opened
             return _Watched(self, descriptor, self._opened)
 
+        def reserve(descriptor: int, offset: int, size: int) -> None:
+            self.take(f"reserve {self._path(descriptor)}")
+            real_reserve(descriptor, offset, size)
+
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            real_reserve = os.posix_fallocate
+            os.posix_fallocate = reserve
         os.fsync = fsync  # type: ignore[assignment]
         os.fdopen = fdopen  # type: ignore[assignment]
 

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -129,7 +129,9 @@ class World:
             user_home=self.root,
             ccm=(str(self.ccm), self.value),
             say=lambda _: None,
-            show=lambda source, release: source.download(release, lambda *_: None),
+            show=lambda source, release, start: nullcontext(
+                source.download(release, lambda *_: None, start)
+            ),
             connect=lambda: Registry(config, Network(), home.cache / "registry", lambda _: None),
         )
 

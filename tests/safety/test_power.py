@@ -562,8 +562,9 @@ _VERBS = {
     "rename": "rename",
     "chmod": "chmod",
     "fchmod": "chmod",
+    "fallocate": "truncate",  # to a size, with zeros
 }
-_ABOUT_A_DESCRIPTOR = ("write", "fsync", "fchmod", "ioctl")
+_ABOUT_A_DESCRIPTOR = ("write", "fsync", "fchmod", "ioctl", "fallocate")
 
 
 def _paths(call: str, arguments: str) -> Iterator[str]:
