@@ -1,25 +1,30 @@
 """What every operation works with, built once per command by `cli.wiring`."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccmirror_py.errors import VerificationError
-from ccmirror_py.home import Home
-from ccmirror_py.journal import Journal
-from ccmirror_py.keyring_entries import KeyringEntries
-from ccmirror_py.providers import Providers
-from ccmirror_py.release import Platform, Release
-from ccmirror_py.store import Store
-from ccmirror_py.trash import Trash
-from ccmirror_py.variants import Variants
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from ccmirror_py.home import Home
+    from ccmirror_py.journal import Journal
+    from ccmirror_py.keyring_entries import KeyringEntries
+    from ccmirror_py.listing import Place
+    from ccmirror_py.providers import Providers
     from ccmirror_py.registry import Registry
+    from ccmirror_py.release import Platform, Release
+    from ccmirror_py.store import Store
+    from ccmirror_py.trash import Trash
+    from ccmirror_py.variants import Variants
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Context:
 
     `ccm` is the command that starts ccm again. `say` tells people something on stderr, `show` wraps
     a download, from some byte on, with a progress bar where there is a terminal. `connect` makes
-    the registry client, which takes a tenth of a second to import: only commands that ask the
-    registry pay for it.
+    the registry client, which takes a tenth of a second to import. So it is with the others: a
+    command pays for those it uses (docs/performance.md).
     """
 
     home: Home
@@ -39,35 +44,54 @@ class Context:
     user_home: Path
     ccm: tuple[str, ...]
     say: Callable[[str], None]
-    show: "Callable[[Registry, Release, int], AbstractContextManager[Iterator[bytes]]]"
-    connect: "Callable[[], Registry]"
+    show: Callable[[Registry, Release, int], AbstractContextManager[Iterator[bytes]]]
+    connect: Callable[[], Registry]
+
+    @cached_property
+    def place(self) -> Place:
+        from ccmirror_py.listing import Place
+
+        home = self.home
+        return Place(str(home.root), str(home.bin_dir), self.platform.os, self.environ)
 
     @cached_property
     def variants(self) -> Variants:
+        from ccmirror_py.variants import Variants
+
         return Variants(self.home)
 
     @cached_property
     def journal(self) -> Journal:
+        from ccmirror_py.journal import Journal
+
         return Journal(self.home, self.variants)
 
     @cached_property
     def trash(self) -> Trash:
+        from ccmirror_py.trash import Trash
+
         return Trash(self.home)
 
     @cached_property
     def keyring(self) -> KeyringEntries:
+        from ccmirror_py.keyring_entries import KeyringEntries
+
         return KeyringEntries(self.home, self.variants, self.trash, self.platform.os)
 
     @cached_property
     def store(self) -> Store:
+        from ccmirror_py.store import Store
+
         return Store(self.home, self.platform)
 
     @cached_property
     def providers(self) -> Providers:
+        from ccmirror_py.providers import Providers
+
         return Providers(self.home.own_providers)
 
     @cached_property
-    def registry(self) -> "Registry":
+    def registry(self) -> Registry:
         return self.connect()
 
     @property

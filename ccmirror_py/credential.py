@@ -1,12 +1,15 @@
 """How a variant comes to its key. Nothing here decides to use another vendor's key."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ccmirror_py.environment import CLEARED_PREFIXES
 from ccmirror_py.errors import UsageError
-from ccmirror_py.provider import Provider
+from ccmirror_py.fields import key_text
 from ccmirror_py.secret import Secret, check_secret
 from ccmirror_py.variant import (
     Credential,
@@ -15,7 +18,11 @@ from ccmirror_py.variant import (
     FromKeyring,
     FromVariable,
     NoKey,
+    credential_to_json,
 )
+
+if TYPE_CHECKING:
+    from ccmirror_py.provider import Provider
 
 
 @dataclass(frozen=True)
@@ -109,14 +116,4 @@ def _printed(argv: tuple[str, ...]) -> Secret:
 
 def described(credential: Credential) -> str:
     """For people; never the key."""
-    match credential:
-        case NoKey():
-            return "none"
-        case FromFile():
-            return "stored (0600)"
-        case FromVariable(name):
-            return f"${name}"
-        case FromCommand(argv):
-            return f"command: {' '.join(argv)}"
-        case FromKeyring():
-            return "stored in the keyring"
+    return key_text(credential_to_json(credential))

@@ -4,20 +4,18 @@ Names and their effects were measured on 2.1.330, 2.1.200, 2.1.118, 2.1.113, 2.1
 (2026-11-22); docs/isolation.md tells which version honours which.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ccmirror_py.provider import (
-    UNKNOWN_MODEL_WINDOW,
-    AuthStyle,
-    Cloud,
-    Model,
-    Provider,
-    in_region,
-    plain,
-)
+from ccmirror_py.rule import FIRST_DEFENDED, is_before
 from ccmirror_py.variant import Choices, Credential, NoKey
 from ccmirror_py.version import Version
+
+if TYPE_CHECKING:
+    from ccmirror_py.provider import AuthStyle, Cloud, Model, Provider
 
 CLEARED_PREFIXES = ("ANTHROPIC_", "CLAUDE", "_CLAUDE", "DISABLE_PROMPT_CACHING")
 CLEARED_NAMES = (
@@ -127,12 +125,9 @@ OWN_NAMES = frozenset(
 """Names `--env` and `--inherit` can't have: they have options of their own, or are ccm's."""
 
 
-FIRST_DEFENDED = Version(2, 1, 112)
-
-
 def weakness(version: Version) -> str:
     """What ccm can't keep out of this version, for people; "" when there is nothing to say."""
-    if version >= FIRST_DEFENDED:
+    if not is_before(str(version), FIRST_DEFENDED):
         return ""
     return (
         f"Claude Code {version} is too old to be isolated in full: a project's settings can swap "
@@ -178,11 +173,15 @@ def needed_names(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 def models_of(provider: Provider, choices: Choices) -> dict[str, str]:
     """Tier to model id: the user's choice, else the provider's. Empty: Claude Code's own."""
+    from ccmirror_py.provider import in_region  # most commands need no provider
+
     return {**in_region(provider, choices.region).models, **choices.models}
 
 
 def known_models(provider: Provider, choices: Choices) -> list[Model]:
     """What is known of each model in use."""
+    from ccmirror_py.provider import plain
+
     ids = dict.fromkeys(map(plain, models_of(provider, choices).values()))
     return [provider.model(id_) for id_ in ids]
 
@@ -195,6 +194,8 @@ def tiers_of(environment: Mapping[str, str]) -> dict[str, str]:
 
 def context_window(provider: Provider, choices: Choices) -> int:
     """Tokens that fit into the smallest of the models in use."""
+    from ccmirror_py.provider import UNKNOWN_MODEL_WINDOW
+
     if choices.context_window:
         return choices.context_window
     windows = [m.context or UNKNOWN_MODEL_WINDOW for m in known_models(provider, choices)]
@@ -232,6 +233,8 @@ def environment_of(
 
 
 def _endpoint(provider: Provider, choices: Choices) -> dict[str, str]:
+    from ccmirror_py.provider import in_region
+
     url = choices.base_url or in_region(provider, choices.region).base_url or ANTHROPIC_URL
     return {
         "ANTHROPIC_BASE_URL": url,

@@ -4,8 +4,12 @@ Exit codes: 1 some of several failed or a check failed, 2 usage, 3 not found, 4 
 5 verification, 6 busy, 7 broken record. 0 and 130 (interrupted) are not errors of this module.
 """
 
-from collections.abc import Iterable
-from pathlib import Path
+from __future__ import annotations
+
+TYPE_CHECKING = False  # what `ccm list` imports is kept small (docs/performance.md)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
 
 
 class CcmError(Exception):
@@ -58,7 +62,7 @@ class DamagedError(CcmError):
 
     exit_code = 7
 
-    def __init__(self, path: Path, reason: str, hint: str = "") -> None:
+    def __init__(self, path: Path | str, reason: str, hint: str = "") -> None:
         super().__init__(f"{path} {reason}.", hint)
 
 
@@ -67,7 +71,7 @@ class NewerError(CcmError):
 
     exit_code = 7
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(f"{path} was written by a newer ccm.", "Update ccm, then try again.")
 
 

@@ -5,15 +5,20 @@ Every function makes its change durable before it returns: file, then the direct
 nothing replaces a file it was not told to replace. OSError is left to the caller.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader
-from pathlib import Path
-from typing import BinaryIO
+
+TYPE_CHECKING = False  # looking commands read with this module: it imports nothing slow
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from io import BufferedReader
+    from pathlib import Path
+    from typing import BinaryIO
 
 _SURELY_WRITTEN = 600.0
 """Seconds, many times what a kernel waits before it writes."""
@@ -23,18 +28,32 @@ _FICLONE = 0x40049409
 """ioctl that shares a file's blocks until one copy is written (linux/fs.h; btrfs, xfs)."""
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular(path: Path | str) -> BufferedReader:
     """For reading. OSError for anything but a regular file: a FIFO would be waited for for ever."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    return os.fdopen(_open_regular(path), "rb")
+
+
+def read_file(path: Path | str) -> bytes:
+    """As above; without a file object, which takes longer than the reading."""
+    descriptor = _open_regular(path)
+    try:
+        pieces = []
+        while piece := os.read(descriptor, 64 * 1024):
+            pieces.append(piece)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return b"".join(pieces)
+
+
+def _open_regular(path: Path | str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
-    return file
-
-
-def read_file(path: Path) -> bytes:
-    with open_regular(path) as file:
-        return file.read()
+    return descriptor
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
@@ -198,6 +217,7 @@ def remove_file(path: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Also fine when it is already gone; symlinks in it are removed, never followed."""
     import shutil  # 8 ms, and reading commands never come here
+    from pathlib import Path
 
     if path.is_symlink():
         remove_file(path)
@@ -236,6 +256,26 @@ def make_last(path: Path) -> None:
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         if abs(time.time() - path.stat().st_mtime) < _SURELY_WRITTEN:
             sync_directory(path)
+
+
+def open_lock(path: Path) -> int:
+    """A descriptor for `try_lock`; the file is made when it is not there, and stays for ever.
+
+    Never removed, so that two can't lock two files of one name.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(path, flags, 0o600)
+
+
+def try_lock(descriptor: int) -> bool:
+    """flock(2): the kernel frees it when the descriptor is closed, or its process dies."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sync_data(descriptor: int, failed: list[OSError]) -> None:

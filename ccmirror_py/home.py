@@ -22,17 +22,14 @@ Asking for a path never creates it.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ccmirror_py import fs
 from ccmirror_py.errors import BusyError, UsageError
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 LOCK_TIMEOUT = 60.0
 """Seconds. Locks are held while something is built, never while something is downloaded, except
@@ -123,47 +120,34 @@ class Home:
 
         BusyError after `timeout` seconds. The kernel frees the lock of a process that died.
         """
-        from filelock import Timeout
-
-        lock = self._file_lock(name)
+        descriptor = self._open_lock(name)
         try:
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                what = name.removeprefix(".store-")
-                say(f"Waiting for another ccm that is working on {what} …")
-                lock.acquire(timeout=timeout)
-        except Timeout:
-            raise BusyError(
-                f"Another ccm has been working on {name} for {timeout:.0f} seconds.",
-                "Try again when it is done.",
-            ) from None
-        try:
+            if not fs.try_lock(descriptor):
+                say(f"Waiting for another ccm that is working on {name.removeprefix('.store-')} …")
+                end = time.monotonic() + timeout
+                while not fs.try_lock(descriptor):
+                    if time.monotonic() > end:
+                        raise BusyError(
+                            f"Another ccm has been working on {name} for {timeout:.0f} seconds.",
+                            "Try again when it is done.",
+                        )
+                    time.sleep(0.05)
             yield
         finally:
-            lock.release()
+            os.close(descriptor)  # and free
 
     @contextmanager
     def lock_if_free(self, name: str) -> Iterator[bool]:
         """As `lock`, but True or False at once instead of waiting."""
-        from filelock import Timeout
-
-        lock = self._file_lock(name)
+        descriptor = self._open_lock(name)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
+            yield fs.try_lock(descriptor)
         finally:
-            lock.release()
+            os.close(descriptor)
 
     def stage(self, lock_name: str) -> Path:
         """A new empty directory to build something in; call it while holding `lock_name`."""
-        import secrets
-
-        staged = self.staging / f"{lock_name}~{secrets.token_hex(8)}"
+        staged = self.staging / f"{lock_name}~{os.urandom(8).hex()}"
         fs.make_directory(staged)
         return staged
 
@@ -180,16 +164,9 @@ class Home:
                 except OSError as error:
                     say(f"What a killed ccm left in {staged} can't be cleared yet: {error}")
 
-    def _file_lock(self, name: str) -> "FileLock":
-        from filelock import FileLock
-
-        fs.ensure_directory(self._locks)  # FileLock would make it with whatever the umask leaves
-        return FileLock(
-            self._locks / f"{name}.lock",
-            mode=0o600,
-            fallback_to_soft=False,
-            preserve_lock_file=True,
-        )
+    def _open_lock(self, name: str) -> int:
+        fs.ensure_directory(self._locks)
+        return fs.open_lock(self._locks / f"{name}.lock")
 
     @property
     def _locks(self) -> Path:

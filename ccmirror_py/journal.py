@@ -18,8 +18,9 @@ from ccmirror_py import fs
 from ccmirror_py.errors import CcmError
 from ccmirror_py.home import Home
 from ccmirror_py.keyring_entries import forget
-from ccmirror_py.variant import is_name
-from ccmirror_py.variants import Variants, is_number
+from ccmirror_py.name import is_name
+from ccmirror_py.records import is_number
+from ccmirror_py.variants import Variants
 
 Verb = Literal[
     "create", "create, keep config", "remove", "remove, keep config", "restore", "forget keys"

@@ -13,9 +13,10 @@ from contextlib import suppress
 from ccmirror_py import fs
 from ccmirror_py.errors import CcmError
 from ccmirror_py.home import Home
+from ccmirror_py.name import is_account, is_name
 from ccmirror_py.secret import Secret
 from ccmirror_py.trash import Trash
-from ccmirror_py.variant import FromKeyring, is_account, is_name
+from ccmirror_py.variant import FromKeyring
 from ccmirror_py.variants import Variants
 
 _MARK = ".forgotten"

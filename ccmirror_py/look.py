@@ -3,13 +3,16 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from ccmirror_py.toml_table import Table, matching
+from ccmirror_py.fields import checked_looks
 from ccmirror_py.version import Version
 
+if TYPE_CHECKING:
+    from ccmirror_py.toml_table import Table
+
 Form = Literal["dark", "light", "dark-daltonized", "light-daltonized", "dark-ansi", "light-ansi"]
-"""The bases Claude Code knows (2.1.118 to 2.1.330), and the forms ccm derives of every palette."""
+"""`fields.FORMS` as a type."""
 
 FORMS: tuple[Form, ...] = get_args(Form)
 FIRST_WITH_THEMES = Version(2, 1, 118)
@@ -17,10 +20,7 @@ FIRST_WITH_THEMES = Version(2, 1, 118)
 THEME_KEY = "custom:ccm"
 """How Claude Code names themes/ccm.json."""
 NO_THEME = "none"
-LONGEST_GUIDANCE = 8000
-"""Characters. It goes along with every request of the variant."""
 
-_THEME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _COLOUR = re.compile(r"#[0-9a-f]{6}")
 
 
@@ -56,8 +56,10 @@ class Looks:
     guidance: str | None = None
 
 
-def read_look(top: Table, id_: str, name: str) -> Look:
+def read_look(top: "Table", id_: str, name: str) -> Look:
     """`[look]` of a provider's file; one of its own for a provider whose file has none."""
+    from ccmirror_py.toml_table import matching  # records are read without any provider
+
     if "look" not in top:
         return _invented(id_, name)
     table = top.table("look")
@@ -110,26 +112,4 @@ def to_json(looks: Looks) -> dict[str, object]:
 
 def from_json(document: Mapping[str, object]) -> Looks:
     """Strict in what is there; what is missing is as it was before there were looks to choose."""
-    usual = to_json(Looks())
-    values = {key: document.get(key, usual[key]) for key in usual}
-    for key in ("theme", "guidance"):
-        if not isinstance(values[key], str | None):
-            raise ValueError(f"has a '{key}' in 'looks' that is not a text")
-    if not _THEME.fullmatch(cast(str | None, values["theme"]) or NO_THEME):
-        raise ValueError("has a 'theme' in 'looks' that can be no provider's")
-    for key in ("status_line", "verbs", "title", "splash"):
-        if not isinstance(values[key], bool):
-            raise ValueError(f"has a '{key}' in 'looks' that is not true or false")
-    if values["form"] not in FORMS:
-        raise ValueError("has a 'form' in 'looks' this ccm does not know")
-    check_guidance(cast(str | None, values["guidance"]) or "")
-    return Looks(**values)  # type: ignore[arg-type]
-
-
-def check_guidance(text: str) -> str:
-    """`text` when it can be told to a model; ValueError says why not."""
-    if len(text) > LONGEST_GUIDANCE:
-        raise ValueError(f"has a guidance of more than {LONGEST_GUIDANCE} characters")
-    if not all(letter.isprintable() or letter in "\n\t" for letter in text):
-        raise ValueError("has control characters in its guidance")
-    return text
+    return Looks(**checked_looks(document))

@@ -14,6 +14,7 @@ from typing import Literal, cast, get_args
 from ccmirror_py.address import check_base_url
 from ccmirror_py.errors import UsageError
 from ccmirror_py.look import Look, read_look
+from ccmirror_py.name import VARIABLE
 from ccmirror_py.toml_table import Table, matching
 
 TIERS = ("main", "opus", "sonnet", "haiku", "fable", "subagent")
@@ -30,7 +31,6 @@ UNKNOWN_MODEL_WINDOW = 200_000
 and compact too late (measured, 2026-11-22)."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _MCP_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -1,8 +1,6 @@
 """Where providers are found: bundled with ccm, then the user's own, which win."""
 
 from contextlib import suppress
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from ccmirror_py import fs
@@ -47,11 +45,9 @@ class Providers:
             provider = parse_provider(_text(path))
         except (ValueError, OSError) as error:
             reason = f"can't be read: {error.strerror}" if isinstance(error, OSError) else error
-            raise DamagedError(
-                Path(str(path)), str(reason), "The format: docs/providers.md"
-            ) from None
+            raise DamagedError(path, str(reason), "The format: docs/providers.md") from None
         if provider.id != id_:
-            raise DamagedError(Path(str(path)), f"says it is '{provider.id}'", "Rename the file.")
+            raise DamagedError(path, f"says it is '{provider.id}'", "Rename the file.")
         return provider
 
     def all(self) -> list[Provider]:
@@ -74,7 +70,7 @@ class Providers:
                 found.append(self.get(id_))
         return found
 
-    def _path(self, id_: str) -> Path | Traversable:
+    def _path(self, id_: str) -> Path:
         name = f"{id_}.toml"
         return self._own / name if self.is_own(id_) else _bundled() / name
 
@@ -98,11 +94,11 @@ def _elsewhere(id_: str) -> UsageError | None:
     )
 
 
-def _bundled() -> Traversable:
+def _bundled() -> Path:
     """Inside the installed package; beside it in a checkout, where the build has not copied it."""
-    inside = files("ccmirror_py") / "variants"
+    inside = Path(__file__).parent / "variants"
     return inside if inside.is_dir() else Path(__file__).parents[1] / "variants"
 
 
-def _text(path: Path | Traversable) -> str:
-    return (fs.read_file(path) if isinstance(path, Path) else path.read_bytes()).decode()
+def _text(path: Path) -> str:
+    return fs.read_file(path).decode()

@@ -4,19 +4,24 @@ Package names, archive layouts and the change from a JavaScript package to nativ
 read off the packages themselves (npm, 2026-11-22): 1.0.128, 2.1.1, 2.1.112, 2.1.113, 2.1.330.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from ccmirror_py import rule
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
-from ccmirror_py.signature import Signature, parse_signatures
-from ccmirror_py.version import Version, version_or_none
+from ccmirror_py.version import Version, parse_version, version_or_none
+
+if TYPE_CHECKING:
+    from ccmirror_py.signature import Signature
 
 SCOPE = "@anthropic-ai"
 ROOT_PACKAGE = f"{SCOPE}/claude-code"
-FIRST_NATIVE = Version(2, 1, 113)
-"""From here on each platform has a package with one program; before, all share a cli.js."""
+FIRST_NATIVE = parse_version(rule.FIRST_NATIVE)
 
 MEGABYTE = 1024 * 1024
 
@@ -36,7 +41,7 @@ class Platform:
 
     @property
     def program(self) -> str:
-        return "claude.exe" if self.os == "win32" else "claude"
+        return rule.program_name(rule.FIRST_NATIVE, self.os)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Release:
 
 def program_of(version: Version, platform: Platform) -> str:
     """Path of what is executed, relative to the release."""
-    return platform.program if version >= FIRST_NATIVE else "cli.js"
+    return rule.program_name(str(version), platform.os)
 
 
 def wanted_members(release: Release, platform: Platform) -> tuple[Member, ...]:
@@ -172,6 +177,8 @@ def parse_release(
 
     `signed_by` gets what was signed and by whom, and says whether that is true.
     """
+    from ccmirror_py.signature import parse_signatures  # only when a registry was asked
+
     if manifest.get("name") != package or manifest.get("version") != str(version):
         raise VerificationError(
             f"Asked for {package} {version}, the registry answered with "

@@ -1,6 +1,5 @@
 """Sessions that are running now, found by the generation their program was started from."""
 
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,6 +40,8 @@ def running_sessions(home: Home) -> list[Session]:
 def _processes(root: str) -> list[tuple[int, list[str]]]:
     """Pid, and the program's path and arguments, of the processes that can be seen."""
     if sys.platform != "linux":
+        import subprocess
+
         listing = subprocess.run(
             ["/bin/ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=False
         ).stdout

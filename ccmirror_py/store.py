@@ -10,7 +10,6 @@ import json
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ccmirror_py import fs
@@ -18,34 +17,15 @@ from ccmirror_py.archive import RETRY, Entry, GzipStream, wanted_entries
 from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.partial import Partial, is_old
+from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt
 from ccmirror_py.release import Platform, Release, wanted_members
 from ccmirror_py.version import Version, version_or_none
-
-RECEIPT = "receipt.json"
 
 Key = tuple[str, str]
 """Package without scope, version."""
 
 Download = Callable[[Release, int], AbstractContextManager[Iterator[bytes]]]
 """The bytes of a release's archive, from the one of that number on."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What was installed: the archive's integrity, who signed it (a key's id, or None), the sha256
-    of each file by its path, and its inode, size and modification time (ns) as it was written.
-
-    `tweaked` names what changed the files of a variant's own copy since, empty for nothing. Then
-    `files` is of the copy, and the rest still of the release it was made from.
-    """
-
-    package: str
-    version: str
-    integrity: str
-    signed_by: str | None
-    files: dict[str, str]
-    states: dict[str, list[int]]
-    tweaked: str = ""
 
 
 class Store:
@@ -227,35 +207,6 @@ class Store:
             "states": {name: _state(staged / name) for name in files},
         }
         fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
-
-
-def read_receipt(path: Path) -> Receipt:
-    """OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError when it is none."""
-    document = json.loads(fs.read_file(path))
-    return Receipt(
-        package=str(document["package"]),
-        version=str(document["version"]),
-        integrity=str(document["integrity"]),
-        signed_by=str(document["signed_by"]) if document.get("signed_by") else None,
-        files={str(name): str(value) for name, value in document["files"].items()},
-        states=dict(document.get("states") or {}),
-        tweaked=str(document.get("tweaked") or ""),
-    )
-
-
-def write_tweaked_receipt(
-    directory: Path, release: Receipt, files: dict[str, str], by: str
-) -> None:
-    """For a copy of `release` in `directory` that `by` changed, so that `files` are in it now."""
-    document = {
-        "package": release.package,
-        "version": release.version,
-        "integrity": release.integrity,
-        "signed_by": release.signed_by,
-        "files": files,
-        "tweaked": by,
-    }
-    fs.write_file(directory / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
 
 
 def _state(path: Path) -> list[int] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ccmirror_py import fs
 from ccmirror_py.errors import NotFoundError
 from ccmirror_py.home import Home
-from ccmirror_py.variant import is_name
+from ccmirror_py.name import is_name
 
 KEPT = timedelta(days=30)
 _TIME = "%Y%m%dT%H%M%S%fZ"

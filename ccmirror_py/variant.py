@@ -1,33 +1,17 @@
 """Variants: what the user asked for, what it became, and the record of both."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import TYPE_CHECKING
 
 from ccmirror_py import look
-from ccmirror_py.address import host_of
-from ccmirror_py.errors import UsageError
+from ccmirror_py.fields import SCHEMA, checked, checked_credential, host_asked
 from ccmirror_py.look import Looks
-from ccmirror_py.provider import AuthStyle
-from ccmirror_py.record import Record, variable_name
 from ccmirror_py.version import Spec, Version, parse_spec, parse_version
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
-_WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
-    f"{device}{n}" for device in ("com", "lpt") for n in range(10)
-}
-# A launcher of such a name could never be started: the shell answers itself.
-_SHELL_WORDS = set(
-    "alias bg bind break builtin caller case cd command compgen complete compopt continue coproc "
-    "declare dirs disown do done echo elif else enable esac eval exec exit export false fc fg fi "
-    "for function getopts hash help history if in jobs kill let local logout mapfile popd printf "
-    "pushd pwd read readarray readonly return select set shift shopt source suspend test then time "
-    "times trap true type typeset ulimit umask unalias unset until wait while".split()
-)
-# argv[0] of these names turns the native program into another tool (measured, 2.1.330).
-_CLAUDE_WORDS = {"claude", "ccm", "rg", "ugrep", "bfs", "node"}
-_ACCOUNT = re.compile(rf"{_NAME.pattern}~[0-9a-f]{{16}}")
+if TYPE_CHECKING:
+    from ccmirror_py.fields import Fields
+    from ccmirror_py.provider import AuthStyle
 
 
 @dataclass(frozen=True)
@@ -83,7 +67,7 @@ class Choices:
     provider: str
     region: str | None = None
     base_url: str | None = None
-    auth_style: AuthStyle | None = None
+    auth_style: "AuthStyle | None" = None
     models: Mapping[str, str] = field(default_factory=dict)
     context_window: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -136,10 +120,7 @@ class Variant:
     @property
     def host(self) -> str | None:
         """Where its requests go, and its key with them."""
-        try:
-            return host_of(self.base_url) if self.base_url else None
-        except ValueError:
-            return self.base_url  # of a record somebody spoiled: like no other host
+        return host_asked(self.environment)
 
 
 def bound(variant: Variant) -> Variant:
@@ -174,37 +155,11 @@ def same_program(one: Variant, other: Variant) -> bool:
     return plain(one) == plain(other)
 
 
-def is_name(text: str) -> bool:
-    """Whether `text` has the form of a name: one part of a path, and the same on every system."""
-    return bool(_NAME.fullmatch(text)) and not text.endswith(".")
-
-
-def is_account(text: str, name: str) -> bool:
-    """Whether `text` can be an entry of the keyring that belongs to the variant `name`."""
-    return bool(_ACCOUNT.fullmatch(text)) and text.rpartition("~")[0] == name
-
-
-def check_name(text: str) -> str:
-    """`text` when it can be a variant's name everywhere; UsageError says why it can't."""
-    hint = "Use 1 to 40 of a-z 0-9 . _ - and begin with a letter or digit: ccm create zai …"
-    if not is_name(text):
-        raise UsageError(f"'{text}' can't be the name of a variant.", hint)
-    if text.partition(".")[0] in _WINDOWS_DEVICES:
-        raise UsageError(f"'{text}' is the name of a device on Windows.", hint)
-    if text in _CLAUDE_WORDS:
-        other = f"Choose another name, such as {text}-own."
-        raise UsageError(f"'{text}' would hide a program that is needed itself.", other)
-    if text in _SHELL_WORDS:
-        other = f"Choose another name, such as my-{text}."
-        raise UsageError(f"'{text}' is a word of the shell and could never be started.", other)
-    return text
-
-
 def to_json(variant: Variant) -> dict[str, object]:
     """The record as it is written to variant.json and shown by `ccm show --json`."""
     choices = variant.choices
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "name": variant.name,
         "provider": choices.provider,
         "spec": str(variant.spec),
@@ -233,71 +188,50 @@ def to_json(variant: Variant) -> dict[str, object]:
     }
 
 
-SCHEMA = 1
-
-
-def is_newer(schema: object) -> bool:
-    return isinstance(schema, int) and schema > SCHEMA
-
-
 def from_json(document: object) -> Variant:
     """The record in `document`; ValueError says what is wrong with it."""
-    record = Record(document)
-    if record.take("schema", int) != SCHEMA:
-        raise ValueError("has a schema this ccm does not know")
-    auth_style = record.take_or_none("auth_style", str)
-    if auth_style not in (None, "bearer", "x-api-key"):
-        raise ValueError("has an unknown auth_style")
-    key_variable = record.take_or_none("key_variable", str)
-    try:
-        variant = Variant(
-            name=check_name(record.take("name", str)),
-            choices=Choices(
-                provider=record.take("provider", str),
-                region=record.take_or_none("region", str),
-                base_url=record.take_or_none("base_url", str),
-                auth_style=cast(AuthStyle | None, auth_style),
-                models=record.texts_by_name("models"),
-                context_window=record.tokens("context_window"),
-                env=record.variables("env"),
-                args=record.texts("args"),
-                inherit=tuple(map(variable_name, record.texts("inherit"))),
-                yolo=record.take("yolo", bool),
-                share_claude_md=record.take("share_claude_md", bool),
-                looks=look.from_json(record.take_or_none("looks", dict) or {}),
-                deny=record.texts("deny", ()),
-                model_overrides=record.texts_by_name("model_overrides", {}),
-                mcp=record.texts("mcp", ()),
-            ),
-            spec=parse_spec(record.take("spec", str)),
-            version=parse_version(record.take("version", str)),
-            credential=credential_from_json(record.take("credential", dict)),
-            environment=record.variables("environment"),
-            key_variable=None if key_variable is None else variable_name(key_variable),
-            created=record.take("created", str),
-            updated=record.take("updated", str),
-            tweaked=_tweaked_from_json(record.take_or_none("tweaked", dict)),
-            mcp_servers=record.objects("mcp_servers"),
-        )
-    except UsageError as error:
-        raise ValueError(f"is damaged: {error.sentence}") from None
-    credential = variant.credential
-    if isinstance(credential, FromKeyring) and not is_account(credential.account, variant.name):
-        raise ValueError("has the keyring's entry of another variant")
-    if isinstance(credential, FromFile) and credential.host is None:
-        return bound(variant)  # written before hosts were: the key was given for this one
-    return variant
+    return from_fields(checked(document))
+
+
+def from_fields(fields: "Fields") -> Variant:
+    """The same of what `fields.checked` gave."""
+    return Variant(
+        name=fields["name"],
+        choices=Choices(
+            provider=fields["provider"],
+            region=fields["region"],
+            base_url=fields["base_url"],
+            auth_style=fields["auth_style"],
+            models=dict(fields["models"]),
+            context_window=fields["context_window"],
+            env=dict(fields["env"]),
+            args=tuple(fields["args"]),
+            inherit=tuple(fields["inherit"]),
+            yolo=fields["yolo"],
+            share_claude_md=fields["share_claude_md"],
+            looks=Looks(**fields["looks"]),
+            deny=tuple(fields["deny"]),
+            model_overrides=dict(fields["model_overrides"]),
+            mcp=tuple(fields["mcp"]),
+        ),
+        spec=parse_spec(fields["spec"]),
+        version=parse_version(fields["version"]),
+        credential=_credential(fields["credential"]),
+        environment=dict(fields["environment"]),
+        key_variable=fields["key_variable"],
+        created=fields["created"],
+        updated=fields["updated"],
+        mcp_servers=dict(fields["mcp_servers"]),
+        tweaked=_tweaked(fields["tweaked"]),
+    )
 
 
 def _tweaked_to_json(tweaked: Tweaked | None) -> dict[str, object] | None:
     return {"by": tweaked.by, "patches": list(tweaked.patches)} if tweaked else None
 
 
-def _tweaked_from_json(document: object) -> Tweaked | None:
-    if document is None:
-        return None
-    record = Record(document)
-    return Tweaked(record.take("by", str), record.texts("patches"))
+def _tweaked(fields: "Fields | None") -> Tweaked | None:
+    return Tweaked(fields["by"], tuple(fields["patches"])) if fields else None
 
 
 def credential_to_json(credential: Credential) -> dict[str, object]:
@@ -316,23 +250,17 @@ def credential_to_json(credential: Credential) -> dict[str, object]:
 
 
 def credential_from_json(document: object) -> Credential:
-    record = Record(document)
-    match record.take("from", str):
+    return _credential(checked_credential(document))
+
+
+def _credential(fields: "Fields") -> Credential:
+    match fields["from"]:
         case "variable":
-            return FromVariable(variable_name(record.take("name", str)))
+            return FromVariable(fields["name"])
         case "file":
-            return FromFile(record.take_or_none("host", str))
+            return FromFile(fields.get("host"))
         case "keyring":
-            account = record.take("account", str)
-            if not _ACCOUNT.fullmatch(account):
-                raise ValueError(f"has '{account}' for an entry of the keyring")
-            return FromKeyring(account, record.take_or_none("host", str))
+            return FromKeyring(fields["account"], fields.get("host"))
         case "command":
-            argv = record.texts("argv")
-            if not argv:
-                raise ValueError("has an empty command for the key")
-            return FromCommand(argv)
-        case "none":
-            return NoKey()
-        case other:
-            raise ValueError(f"has an unknown credential '{other}'")
+            return FromCommand(tuple(fields["argv"]))
+    return NoKey()

@@ -5,20 +5,19 @@ the rest is prepared before its rename or cleared after it. What touches a secon
 link on PATH) is announced in the journal, which the next command that changes something finishes.
 """
 
-import json
 import os
-import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ccmirror_py import fs
-from ccmirror_py.errors import CcmError, DamagedError, NewerError, NotFoundError, UsageError
+from ccmirror_py import fs, records
+from ccmirror_py.errors import CcmError, DamagedError, NotFoundError, UsageError
 from ccmirror_py.home import Home
+from ccmirror_py.name import check_name, is_name
+from ccmirror_py.records import is_number
 from ccmirror_py.secret import Secret, check_secret
-from ccmirror_py.store import RECEIPT, read_receipt
-from ccmirror_py.variant import Variant, check_name, from_json, is_name, is_newer, same_program
+from ccmirror_py.variant import Variant, from_fields, same_program
 
 KEPT_GENERATIONS = 2
 
@@ -37,31 +36,18 @@ class Variants:
 
     def names(self) -> list[str]:
         """Every variant, readable or not."""
-        try:
-            entries = sorted(os.listdir(self._home.root))
-        except FileNotFoundError:
-            return []
-        return [name for name in entries if name[0] != "." and self.exists(name)]
+        return records.names(str(self._home.root))
 
     def exists(self, name: str) -> bool:
-        """A directory nobody may look into counts too: it is there, and broken.
-
-        What can't be a name is no variant, whatever lies at that path.
-        """
-        if not is_name(name):
-            return False
-        try:
-            is_own = not self._home.directory(name).is_symlink()
-            return is_own and self._home.current(name).is_symlink()
-        except PermissionError:
-            return True
+        """A directory nobody may look into counts too: it is there, and broken."""
+        return records.exists(str(self._home.root), name)
 
     def lost(self) -> list[str]:
         """Names with records and no `current`. ccm leaves none so: it announces its removals."""
-        records = self._home.root.glob("*/generations/*/variant.json")
+        written = self._home.root.glob("*/generations/*/variant.json")
         return sorted(
             name
-            for name in {path.parents[2].name for path in records}
+            for name in {path.parents[2].name for path in written}
             if is_name(name) and not self.exists(name)
             if not self._home.directory(name).is_symlink()
             if not (self._home.journal / name).exists()
@@ -69,32 +55,11 @@ class Variants:
 
     def get(self, name: str) -> Variant:
         """NotFoundError with what could be meant; DamagedError when the record can't be read."""
-        if not self.exists(name):
-            raise NotFoundError("variant", name, self.names(), "See: ccm list")
-        try:
-            return self.read(name, self._home.current(name))
-        except DamagedError:
-            if not self.exists(name):  # removed meanwhile
-                raise NotFoundError("variant", name, self.names(), "See: ccm list") from None
-            raise
+        return from_fields(records.get(str(self._home.root), name))
 
     def read(self, name: str, generation: Path) -> Variant:
         """The record of one generation of `name`."""
-        path = generation / "variant.json"
-        hint = f"Run: ccm doctor --fix {name}"
-        try:
-            document = json.loads(fs.read_file(path))
-            if isinstance(document, dict) and is_newer(document.get("schema")):
-                raise NewerError(path)
-            variant = from_json(document)
-        except FileNotFoundError:
-            raise DamagedError(path, "is missing", hint) from None
-        except (OSError, ValueError, RecursionError) as error:
-            reason = error.strerror if isinstance(error, OSError) else _json_reason(error)
-            raise DamagedError(path, str(reason), hint) from None
-        if variant.name != name:
-            raise DamagedError(path, f"belongs to the variant '{variant.name}'", hint)
-        return variant
+        return from_fields(records.read(name, str(generation)))
 
     def all(self) -> list[Variant | Broken]:
         return [e for e in map(self.get_or_broken, self.names()) if not _is_gone(e)]
@@ -107,23 +72,11 @@ class Variants:
 
     def signed_by(self, name: str) -> str | None:
         """The key that signed the current program's release; None when unsigned or not known."""
-        try:
-            return read_receipt(self._home.current(name) / "native" / RECEIPT).signed_by
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
+        return records.signed_by(str(self._home.root), name)
 
     def number(self, name: str) -> int:
         """The current generation, 0 when there is none."""
-        try:
-            target = os.readlink(self._home.current(name))
-        except FileNotFoundError:
-            return 0
-        digits = target.removeprefix("generations/")
-        if not is_number(digits):
-            raise DamagedError(
-                self._home.current(name), f"points to {target}", f"Run: ccm doctor --fix {name}"
-            )
-        return int(digits)
+        return records.number(str(self._home.root), name)
 
     def all_numbers(self, name: str) -> list[int]:
         """Every generation there is, newest first."""
@@ -187,10 +140,7 @@ class Variants:
                 )
 
     def owns_launcher(self, name: str) -> bool:
-        try:
-            return os.readlink(self._home.launcher(name)) == self._home.launcher_target(name)
-        except OSError:
-            return False
+        return records.owns_launcher(str(self._home.root), str(self._home.bin_dir), name)
 
     def has_launcher_conflict(self, name: str) -> bool:
         launcher = self._home.launcher(name)
@@ -307,12 +257,3 @@ class Variants:
 def _is_gone(entry: Variant | Broken) -> bool:
     """Removed after it was listed."""
     return isinstance(entry, Broken) and isinstance(entry.error, NotFoundError)
-
-
-def is_number(text: str) -> bool:
-    """Of a generation; what else lies there is not ccm's."""
-    return re.fullmatch(r"[1-9][0-9]{0,8}", text) is not None
-
-
-def _json_reason(error: Exception) -> str:
-    return str(error) if not isinstance(error, json.JSONDecodeError) else "is not valid JSON"

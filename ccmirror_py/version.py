@@ -4,13 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
-from ccmirror_py.errors import UsageError
-
-_NUMBER = r"(0|[1-9][0-9]{0,8})"
-_VERSION = re.compile(rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-([0-9A-Za-z][0-9A-Za-z.-]{{0,63}}))?")
-_CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,39}")
-_SERIES = re.compile(rf"{_NUMBER}(?:\.{_NUMBER})?\.[x*]")
-_BOUND = re.compile(rf"(>=|<=|==|!=|>|<) *{_NUMBER}\.{_NUMBER}\.{_NUMBER}")
+from ccmirror_py.rule import CHANNEL, SERIES, check_rule, check_version, version_parts
 
 
 @total_ordering
@@ -63,7 +57,7 @@ class Range:
 
         if version.prerelease:
             return False
-        series = _SERIES.fullmatch(self.text)
+        series = re.fullmatch(SERIES, self.text)
         rule = f"=={self.text[:-1]}*" if series else self.text
         return SpecifierSet(rule).contains(str(version))
 
@@ -74,32 +68,21 @@ LATEST = Channel("latest")
 
 def parse_version(text: str) -> Version:
     """`2.1.330` or `2.1.330-beta.1`; UsageError for anything else."""
-    match = _VERSION.fullmatch(text)
-    if not match:
-        raise UsageError(
-            f"'{text}' is not a version of Claude Code.", "A version looks like 2.1.330."
-        )
-    return Version(int(match[1]), int(match[2]), int(match[3]), match[4] or "")
+    return Version(*check_version(text))
 
 
 def version_or_none(text: object) -> Version | None:
     """For what a registry or a directory says."""
-    return parse_version(text) if isinstance(text, str) and _VERSION.fullmatch(text) else None
+    parts = version_parts(text) if isinstance(text, str) else None
+    return Version(*parts) if parts else None
 
 
 def parse_spec(text: str) -> Spec:
     """What a user or a record says about the version; UsageError when it says nothing known."""
-    if _VERSION.fullmatch(text):
-        return parse_version(text)
-    if _CHANNEL.fullmatch(text):
-        return Channel(text)
-    bounds = [part.strip() for part in text.split(",")]
-    if _SERIES.fullmatch(text) or all(_BOUND.fullmatch(bound) for bound in bounds):
-        return Range(text)
-    raise UsageError(
-        f"'{text}' is not a version rule.",
-        "Rules are: latest, stable, 2.1.330, 2.1.x, '>=2.1.200,<2.1.300'.",
-    )
+    check_rule(text)
+    if parts := version_parts(text):
+        return Version(*parts)
+    return Channel(text) if re.fullmatch(CHANNEL, text) else Range(text)
 
 
 def allows(spec: Spec, version: Version) -> bool | None:

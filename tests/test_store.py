@@ -18,9 +18,10 @@ from ccmirror_py.errors import CcmError, DamagedError, NotFoundError
 from ccmirror_py.errors import VerificationError as Refused
 from ccmirror_py.home import Home
 from ccmirror_py.npmrc import NpmConfig
+from ccmirror_py.receipt import Receipt
 from ccmirror_py.registry import Registry
 from ccmirror_py.release import Platform, Release
-from ccmirror_py.store import Download, Receipt, Store
+from ccmirror_py.store import Download, Store
 from ccmirror_py.transport import Network
 from ccmirror_py.version import Version
 from tests.npm_registry import (

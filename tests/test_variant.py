@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ccmirror_py.errors import UsageError
 from ccmirror_py.look import FORMS, Looks
+from ccmirror_py.name import check_name
 from ccmirror_py.variant import (
     Choices,
     Credential,
@@ -25,7 +26,6 @@ from ccmirror_py.variant import (
     NoKey,
     Tweaked,
     Variant,
-    check_name,
     credential_from_json,
     credential_to_json,
     from_json,

@@ -1,109 +1,132 @@
 """The tree of commands."""
 
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
 import typer
 from typer._completion_classes import completion_init
 
-from ccmirror_py.cli import (
-    commands_change,
-    commands_check,
-    commands_key,
-    commands_look,
-    commands_mcp,
-    commands_probe,
-    commands_providers,
-    commands_theme,
-    commands_trash,
-    commands_tweak,
-    commands_versions,
-)
-
-# `add_completion` would also add two options that edit shell start files; this makes only
-# `ccm completion SHELL` and what it prints work
-completion_init()
+from ccmirror_py.cli import commands_look, wiring
 
 _HELP = """One isolated Claude Code for each model provider.
 
   ccm create zai --provider zai      then run: zai
 """
 
-app = typer.Typer(
-    name="ccm",
-    help=_HELP,
-    no_args_is_help=False,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
 _PASS_ON = {
     "ignore_unknown_options": True,
     "allow_extra_args": True,
     "allow_interspersed_args": False,  # what follows NAME is Claude Code's, --help too
 }
 
-key = typer.Typer(
-    help="How the key of a variant comes.", rich_markup_mode=None, no_args_is_help=True
-)
-key.command("set")(commands_key.set_)
-key.command("show")(commands_key.show)
-key.command("test")(commands_key.try_)
-key.command("remove")(commands_key.remove)
+_COMMANDS = {
+    "create": "change create",
+    "list": "look list_",
+    "ls": "look list_",
+    "show": "look show",
+    "run": "change run",
+    "update": "versions update",
+    "pin": "versions pin",
+    "unpin": "versions unpin",
+    "rollback": "versions rollback",
+    "tweak": "tweak tweak",
+    "remove": "change remove",
+    "rm": "change remove",
+    "trash": "trash trash",
+    "trash list": "trash list_",
+    "trash restore": "trash restore",
+    "trash empty": "trash empty",
+    "key set": "key set_",
+    "key show": "key show",
+    "key test": "key try_",
+    "key remove": "key remove",
+    "theme list": "theme theme_list",
+    "theme show": "theme theme_show",
+    "theme set": "theme theme_set",
+    "theme preview": "theme theme_preview",
+    "guidance show": "theme guidance_show",
+    "guidance edit": "theme guidance_edit",
+    "mcp list": "mcp list_",
+    "mcp add": "mcp add",
+    "mcp remove": "mcp remove",
+    "env": "look env",
+    "which": "look which",
+    "versions": "look versions",
+    "providers": "providers providers",
+    "providers show": "providers provider_show",
+    "providers compare": "providers provider_compare",
+    "models": "providers models",
+    "doctor": "check doctor",
+    "probe": "probe probe",
+    "audit": "check audit",
+    "verify": "check verify",
+    "prune": "change prune",
+    "echo": "check echo",
+    "completion": "check completion",
+}
+"""What is typed, and where it is: the module `commands_…`, and the function in it."""
+_GROUPS = {
+    "trash": "Show and restore what was removed in the last 30 days.",
+    "key": "How the key of a variant comes.",
+    "theme": "How a variant looks.",
+    "guidance": "What the model of a variant is told.",
+    "mcp": "MCP servers a variant's provider offers.",
+    "providers": "Show the providers there are.",
+}
+_NOT_ALONE = ("key", "mcp")
+"""Groups that show their help when they are asked for without more."""
+_HIDDEN = ("ls", "rm")
 
-providers = typer.Typer(help="Show the providers there are.", rich_markup_mode=None)
-providers.callback(invoke_without_command=True)(commands_providers.providers)
-providers.command("show")(commands_providers.provider_show)
-providers.command("compare")(commands_providers.provider_compare)
 
-mcp = typer.Typer(
-    help="MCP servers a variant's provider offers.", rich_markup_mode=None, no_args_is_help=True
-)
-mcp.command("list")(commands_mcp.list_)
-mcp.command("add")(commands_mcp.add)
-mcp.command("remove")(commands_mcp.remove)
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """What answers `ccm WORDS`: of all commands only the one that is asked for, since importing the
+    others takes longer than most of them run. All of them when it is not plain which one that is.
+    """
+    # `add_completion` would also add two options that edit shell start files; this makes only
+    # `ccm completion SHELL` and what it prints work
+    completion_init()
+    app = typer.Typer(
+        name="ccm",
+        help=_HELP,
+        no_args_is_help=False,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback(invoke_without_command=True)(commands_look.overview)
+    groups: dict[str, typer.Typer] = {}
+    for typed in _wanted(words):
+        first, _, second = typed.partition(" ")
+        if first not in _GROUPS:
+            passes_on = _PASS_ON if first == "run" else None
+            app.command(first, hidden=first in _HIDDEN, context_settings=passes_on)(
+                _function(typed)
+            )
+            continue
+        if first not in groups:
+            groups[first] = typer.Typer(
+                help=_GROUPS[first], rich_markup_mode=None, no_args_is_help=first in _NOT_ALONE
+            )
+            app.add_typer(groups[first], name=first)
+        if second:
+            groups[first].command(second)(_function(typed))
+        else:
+            groups[first].callback(invoke_without_command=True)(_function(typed))
+    return app
 
-trash = typer.Typer(rich_markup_mode=None)
-trash.callback(invoke_without_command=True)(commands_trash.trash)
-trash.command("list")(commands_trash.list_)
-trash.command("restore")(commands_trash.restore)
-trash.command("empty")(commands_trash.empty)
 
-theme = typer.Typer(help="How a variant looks.", rich_markup_mode=None)
-theme.command("list")(commands_theme.theme_list)
-theme.command("show")(commands_theme.theme_show)
-theme.command("set")(commands_theme.theme_set)
-theme.command("preview")(commands_theme.theme_preview)
+def _wanted(words: Sequence[str]) -> Sequence[str]:
+    if wiring.environment().get("_CCM_COMPLETE"):
+        return list(_COMMANDS)
+    if not words:
+        return []  # what there is, told by the callback
+    return [typed for typed in _COMMANDS if typed.split()[0] == words[0]] or list(_COMMANDS)
 
-guidance = typer.Typer(help="What the model of a variant is told.", rich_markup_mode=None)
-guidance.command("show")(commands_theme.guidance_show)
-guidance.command("edit")(commands_theme.guidance_edit)
 
-app.callback(invoke_without_command=True)(commands_look.overview)
-app.command("create")(commands_change.create)
-app.command("list")(commands_look.list_)
-app.command("ls", hidden=True)(commands_look.list_)
-app.command("show")(commands_look.show)
-app.command("run", context_settings=_PASS_ON)(commands_change.run)
-app.command("update")(commands_versions.update)
-app.command("pin")(commands_versions.pin)
-app.command("unpin")(commands_versions.unpin)
-app.command("rollback")(commands_versions.rollback)
-app.command("tweak")(commands_tweak.tweak)
-app.command("remove")(commands_change.remove)
-app.command("rm", hidden=True)(commands_change.remove)
-app.add_typer(trash, name="trash")
-app.add_typer(key, name="key")
-app.add_typer(theme, name="theme")
-app.add_typer(guidance, name="guidance")
-app.add_typer(mcp, name="mcp")
-app.command("env")(commands_look.env)
-app.command("which")(commands_look.which)
-app.command("versions")(commands_look.versions)
-app.add_typer(providers, name="providers")
-app.command("models")(commands_providers.models)
-app.command("doctor")(commands_check.doctor)
-app.command("probe")(commands_probe.probe)
-app.command("audit")(commands_check.audit)
-app.command("verify")(commands_check.verify)
-app.command("prune")(commands_change.prune)
-app.command("echo")(commands_check.echo)
-app.command("completion")(commands_check.completion)
+def _function(typed: str) -> Callable[..., None]:
+    module, function = _COMMANDS[typed].split()
+    found: Callable[..., None] = getattr(
+        import_module(f"ccmirror_py.cli.commands_{module}"), function
+    )
+    return found

@@ -25,9 +25,10 @@ from ccmirror_py.credential import described
 from ccmirror_py.environment import needed_names, weakness
 from ccmirror_py.errors import UsageError
 from ccmirror_py.look import too_old
+from ccmirror_py.name import check_name
 from ccmirror_py.provider import Provider
 from ccmirror_py.providers import ELSEWHERE
-from ccmirror_py.variant import Choices, NoKey, Variant, check_name
+from ccmirror_py.variant import Choices, NoKey, Variant
 from ccmirror_py.version import parse_spec
 
 

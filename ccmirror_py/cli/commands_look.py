@@ -1,18 +1,17 @@
 """Commands that show something. Each has `--json`; docs/reference.md describes what it holds."""
 
-from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ccmirror_py import listing, records
 from ccmirror_py.cli import render, wiring
 from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json
-from ccmirror_py.context import Context
-from ccmirror_py.credential import described
 from ccmirror_py.errors import UsageError
-from ccmirror_py.variant import Variant
-from ccmirror_py.variants import Broken
+
+if TYPE_CHECKING:
+    from ccmirror_py.context import Context
 
 
 def overview(
@@ -29,28 +28,27 @@ def overview(
         raise typer.Exit
     if context.invoked_subcommand is not None:
         return
-    ccm = wiring.context()
-    entries = ccm.variants.all()
-    if not entries:
+    place = wiring.place()
+    rows = listing.rows(place, records.names(place.root))
+    if not rows:
         out("There are no variants yet. Each is a Claude Code of its own for one provider:")
         out("")
         out("  ccm create zai --provider zai      then run: zai")
         out("  ccm providers                      what there is to choose from")
         out("  ccm --help                         everything else")
         return
-    out(render.variants_table(ccm, entries))
+    out(render.table(listing.HEAD, rows))
     out("")
-    out(_next_step(ccm, entries))
+    out(_next_step(rows))
 
 
-def _next_step(context: Context, entries: list[Variant | Broken]) -> str:
-    for entry in entries:
-        state = render.state_of(context, entry)
+def _next_step(rows: list[tuple[str, ...]]) -> str:
+    for name, *_, state in rows:
         if state.startswith(("no key", "$")):
-            return f"Next: ccm key set {entry.name}"
+            return f"Next: ccm key set {name}"
         if state != "ok":
-            return f"Next: ccm doctor --fix {entry.name}"
-    return f"Next: {entries[0].name}, or: ccm update --all"
+            return f"Next: ccm doctor --fix {name}"
+    return f"Next: {rows[0][0]}, or: ccm update --all"
 
 
 def list_(
@@ -60,42 +58,35 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Show all variants."""
-    context = wiring.context()
-    entries = context.variants.all()
-    failed = False
+    place = wiring.place()
+    names, failed, nothing = records.names(place.root), False, "There are no variants yet."
     if outdated:
-        entries, failed = _outdated(context, entries)
-    if as_json:
-        variants = [render.variant_json(context, entry) for entry in entries]
-        out_json({"schema": 1, "variants": variants})
-    elif entries:
-        out(render.variants_table(context, entries))
-    else:
-        note("Everything is current." if outdated else "There are no variants yet.")
+        names, failed = _outdated(wiring.context(), names)
+        nothing = "Everything is current."
+    render.tell_variants(place, names, as_json, nothing)
     if failed:
         raise typer.Exit(1)
 
 
-def _outdated(
-    context: Context, entries: Iterable[Variant | Broken]
-) -> tuple[list[Variant | Broken], bool]:
+def _outdated(context: "Context", names: list[str]) -> tuple[list[str], bool]:
     from ccmirror_py.operations.update import UpdateRequest, update
     from ccmirror_py.outcome import Failed, Updated
 
-    by_name = {entry.name: entry for entry in entries}
-    outcomes = update(context, UpdateRequest(list(by_name), dry_run=True))
+    outcomes = update(context, UpdateRequest(names, dry_run=True))
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
     for failure in failures:
         note(render.outcome_line(failure))
-    return [by_name[o.name] for o in outcomes if isinstance(o, Updated)], bool(failures)
+    return [o.name for o in outcomes if isinstance(o, Updated)], bool(failures)
 
 
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show one variant."""
+    from ccmirror_py.variant import to_json
+
     context = wiring.context()
     variant = context.variants.get(name)
     if as_json:
-        out_json({"schema": 1, "variant": render.variant_json(context, variant)})
+        out_json({"schema": 1, "variant": listing.element(context.place, to_json(variant))})
     else:
         out(render.shown_variant(context, variant))
 
@@ -107,6 +98,8 @@ def env(
 ) -> None:
     """Show what the launcher sets, without the key."""
     import shlex
+
+    from ccmirror_py.credential import described
 
     if format_ not in ("text", "shell", "json"):
         raise UsageError(f"'{format_}' is not a format.", "It is text, shell or json.")
@@ -128,12 +121,7 @@ def env(
 
 def which(name: Name, as_json: AsJson = False) -> None:
     """Show the program a variant starts."""
-    from ccmirror_py.release import program_of
-
-    context = wiring.context()
-    variant = context.variants.get(name)
-    generation = context.home.generation(name, context.variants.number(name))
-    program = str(generation / "native" / program_of(variant.version, context.platform))
+    program = listing.program(wiring.place(), name)
     if as_json:
         out_json({"schema": 1, "name": name, "program": program})
     else:
@@ -147,6 +135,8 @@ def versions(
     as_json: AsJson = False,
 ) -> None:
     """Show which versions are installed, and for whom."""
+    from ccmirror_py.variants import Broken
+
     context = wiring.context()
     if available:
         tags, published = context.registry.tags_and_versions()

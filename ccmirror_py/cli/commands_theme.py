@@ -14,12 +14,11 @@ from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json, table
 from ccmirror_py.context import Context
 from ccmirror_py.errors import NotFoundError, UsageError
+from ccmirror_py.fields import LONGEST_GUIDANCE, check_guidance
 from ccmirror_py.look import (
     FORMS,
-    LONGEST_GUIDANCE,
     NO_THEME,
     Form,
-    check_guidance,
     too_old,
 )
 from ccmirror_py.variant import Variant

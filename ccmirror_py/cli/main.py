@@ -1,5 +1,6 @@
 """The command `ccm`: one place where errors become a sentence, a hint and an exit code."""
 
+import gc
 import os
 import sys
 
@@ -22,7 +23,12 @@ def _answer() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"ccm {__version__}\n")  # before anything slow is imported
         return
-    from ccmirror_py.cli.app import app
+    gc.set_threshold(50_000)  # imports and records make many objects, and hardly any garbage
+    from ccmirror_py.cli.shortcut import answered
+
+    if answered(sys.argv[1:]):
+        return
+    from ccmirror_py.cli.app import app_for
     from ccmirror_py.cli.render import error_lines, note
     from ccmirror_py.errors import CcmError, DiskError
 
@@ -30,7 +36,7 @@ def _answer() -> None:
     if debug:
         del sys.argv[1]
     try:
-        app(prog_name="ccm")
+        app_for(sys.argv[1:])(prog_name="ccm")
     except BrokenPipeError:
         raise
     except (CcmError, OSError) as caught:

@@ -1,28 +1,20 @@
 """From outcomes to lines, tables and JSON. Data goes to stdout, everything else to stderr."""
 
+from __future__ import annotations
+
 import json
 import sys
-from collections.abc import Iterable, Sequence
 
-from ccmirror_py.check import Check
-from ccmirror_py.context import Context
-from ccmirror_py.credential import described
-from ccmirror_py.environment import let_through, tiers_of, weakness
-from ccmirror_py.errors import CcmError
-from ccmirror_py.outcome import (
-    Current,
-    Failed,
-    Kept,
-    Outcome,
-    Refreshed,
-    Refused,
-    RolledBack,
-    Updated,
-)
-from ccmirror_py.release import program_of
-from ccmirror_py.times import age
-from ccmirror_py.variant import FromFile, FromVariable, Variant, to_json
-from ccmirror_py.variants import Broken
+TYPE_CHECKING = False  # `ccm list` prints with this module: it imports nothing slow
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ccmirror_py.check import Check
+    from ccmirror_py.context import Context
+    from ccmirror_py.errors import CcmError
+    from ccmirror_py.listing import Place
+    from ccmirror_py.outcome import Outcome, RolledBack
+    from ccmirror_py.variant import Variant
 
 
 def out(text: str) -> None:
@@ -39,6 +31,8 @@ def out_json(document: object) -> None:
 
 def safe(text: str) -> str:
     """Without what could move the cursor or recolour the terminal: records and servers say much."""
+    if text.replace("\n", "").isprintable():
+        return text
     return "".join(c if c == "\n" or c.isprintable() else "?" for c in text)
 
 
@@ -66,60 +60,24 @@ def error_lines(error: CcmError) -> str:
     return f"ccm: {error.sentence}" + (f"\n     {error.hint}" if error.hint else "")
 
 
-def state_of(context: Context, entry: Variant | Broken) -> str:
-    """Health at a glance: what a look at a few files and variables can tell."""
-    if isinstance(entry, Broken):
-        return f"broken: {entry.error.sentence} {entry.error.hint}"
-    generation = context.home.current(entry.name)
-    program = generation / "native" / program_of(entry.version, context.platform)
-    if not (generation / "launch").is_file() or not program.is_file():
-        return f"broken: its program is gone. Run: ccm doctor --fix {entry.name}"
-    if not context.variants.owns_launcher(entry.name):
-        return f"no command on PATH. Run: ccm doctor --fix {entry.name}"
-    match entry.credential:
-        case FromVariable(name) if not context.environ.get(name):
-            return f"${name} is not set"
-        case FromFile() if not (generation / "credential").is_file():
-            return f"no key. Run: ccm key set {entry.name}"
-    return "ok, but too old to be isolated in full" if weakness(entry.version) else "ok"
+def tell_variants(place: Place, names: Iterable[str], as_json: bool, nothing: str) -> None:
+    """`ccm list`, by either door; `nothing` is said when there are none."""
+    from ccmirror_py import listing
 
-
-def variants_table(context: Context, entries: Iterable[Variant | Broken]) -> str:
-    rows = []
-    for entry in entries:
-        state = state_of(context, entry)
-        if isinstance(entry, Broken):
-            rows.append((entry.name, "?", "?", "?", "?", "?", state))
-        else:
-            rows.append(
-                (
-                    entry.name,
-                    entry.choices.provider,
-                    str(entry.version),
-                    str(entry.spec),
-                    described(entry.credential),
-                    age(entry.updated),
-                    state,
-                )
-            )
-    return table(("NAME", "PROVIDER", "VERSION", "RULE", "KEY", "CHANGED", "STATE"), rows)
-
-
-def variant_json(context: Context, entry: Variant | Broken) -> dict[str, object]:
-    """One element of `ccm list --json`; docs/reference.md describes it."""
-    launcher = context.home.launcher(entry.name)
-    if isinstance(entry, Broken):
-        return {"name": entry.name, "error": entry.error.sentence, "hint": entry.error.hint}
-    return {
-        **to_json(entry),
-        "launcher": str(launcher),
-        "directory": str(context.home.directory(entry.name)),
-        "state": state_of(context, entry),
-        "signed_by": context.variants.signed_by(entry.name),
-    }
+    if as_json:
+        out_json({"schema": 1, "variants": listing.elements(place, names)})
+    elif rows := listing.rows(place, names):
+        out(table(listing.HEAD, rows))
+    else:
+        note(nothing)
 
 
 def shown_variant(context: Context, variant: Variant) -> str:
+    from ccmirror_py.credential import described
+    from ccmirror_py.environment import tiers_of
+    from ccmirror_py.listing import state
+    from ccmirror_py.variant import to_json
+
     choices = variant.choices
     models = tiers_of(variant.environment)
     facts = [
@@ -142,17 +100,21 @@ def shown_variant(context: Context, variant: Variant) -> str:
         ("launcher", str(context.home.launcher(variant.name))),
         ("made", variant.created),
         ("changed", variant.updated),
-        ("state", state_of(context, variant)),
+        ("state", state(context.place, to_json(variant))),
     ]
     return "\n".join(f"{name:<11} {value}" for name, value in facts if value)
 
 
 def _own_endpoint(variant: Variant) -> str:
+    from ccmirror_py.environment import let_through
+
     cloud = let_through(variant.environment)
     return "the cloud's own" if cloud else "Anthropic, by Claude Code's own login"
 
 
 def outcome_line(outcome: Outcome) -> str:
+    from ccmirror_py.outcome import Current, Failed, Kept, Refreshed, Refused, Updated
+
     match outcome:
         case Current(name, version):
             return f"{name}: {version}, nothing to do"
@@ -207,6 +169,8 @@ def _program(variant: Variant) -> str:
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:
+    from ccmirror_py.outcome import Current, Failed, Kept, Refreshed, Refused, Updated
+
     match outcome:
         case Current(name, version):
             return {"name": name, "outcome": "current", "version": str(version)}

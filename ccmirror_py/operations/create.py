@@ -10,11 +10,12 @@ from ccmirror_py.environment import (
     models_of,
 )
 from ccmirror_py.errors import NewerError, UsageError
+from ccmirror_py.name import check_name
 from ccmirror_py.operations.key import check_new, put_away
 from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
 from ccmirror_py.provider import TIERS, Provider, in_region, plain
 from ccmirror_py.times import now
-from ccmirror_py.variant import Choices, Variant, bound, check_name
+from ccmirror_py.variant import Choices, Variant, bound
 from ccmirror_py.variants import Broken
 from ccmirror_py.version import Spec
 

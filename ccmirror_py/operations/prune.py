@@ -11,8 +11,9 @@ from ccmirror_py import fs
 from ccmirror_py.context import Context
 from ccmirror_py.errors import DamagedError
 from ccmirror_py.operations.trash import empty
+from ccmirror_py.receipt import RECEIPT, read_receipt
 from ccmirror_py.sessions import running_sessions
-from ccmirror_py.store import RECEIPT, Key, file_problems, read_receipt
+from ccmirror_py.store import Key, file_problems
 from ccmirror_py.variants import Broken
 
 

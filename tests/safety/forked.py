@@ -46,7 +46,7 @@ def warm() -> None:
     for module in pkgutil.walk_packages(ccmirror_py.__path__, "ccmirror_py."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    for name in "difflib filelock requests rich.progress rich.table secrets shutil".split():
+    for name in "difflib requests rich.progress rich.table secrets shutil".split():
         import_module(name)
 
 

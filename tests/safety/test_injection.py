@@ -24,6 +24,7 @@ from ccmirror_py.credential import NewKey
 from ccmirror_py.environment import KEY_DESCRIPTOR
 from ccmirror_py.errors import UsageError
 from ccmirror_py.launcher import Launch, render
+from ccmirror_py.name import check_name, is_name
 from ccmirror_py.npmrc import NpmConfig
 from ccmirror_py.operations import publish
 from ccmirror_py.operations.create import CreateRequest, create
@@ -36,9 +37,7 @@ from ccmirror_py.variant import (
     FromCommand,
     FromFile,
     Variant,
-    check_name,
     credential_from_json,
-    is_name,
 )
 from ccmirror_py.version import LATEST
 from tests.npm_registry import NpmRegistry

@@ -259,11 +259,9 @@ MISTAKES = {
         "mkdir .ccm 777",
     ),
     "locks that others can take": (
-        "import filelock\n"
-        "class Lock(filelock.FileLock):\n"
-        "    def __init__(self, path, mode=0, **options):\n"
-        "        super().__init__(path, mode=0o644, **options)\n"
-        "filelock.FileLock = Lock",
+        "import os\n"
+        "from ccmirror_py import fs\n"
+        "fs.open_lock = lambda path: os.open(path, os.O_RDWR | os.O_CREAT, 0o644)",
         ".lock 644",
     ),
 }

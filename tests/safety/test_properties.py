@@ -37,6 +37,7 @@ from hypothesis.stateful import (
 
 from ccmirror_py import (
     credential,
+    fields,
     journal,
     launcher,
     npmrc,
@@ -50,13 +51,16 @@ from ccmirror_py import (
     variants,
     version,
 )
+from ccmirror_py import name as name_module
 from ccmirror_py.address import check_base_url
 from ccmirror_py.cli import render
 from ccmirror_py.environment import KEYLESS_TOKEN
 from ccmirror_py.errors import CcmError, DamagedError, UsageError, VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.host import this_platform
+from ccmirror_py.name import check_name
 from ccmirror_py.operations import looks
+from ccmirror_py.receipt import RECEIPT, Receipt
 from ccmirror_py.settings import merged_settings
 from tests.npm_registry import NpmRegistry
 from tests.safety.table import FULL, Tally
@@ -109,7 +113,7 @@ def told(error: ValueError | CcmError, hidden: str | None = None) -> None:
 
 def a_name_is_one_plain_word_or_refused(text: str) -> None:
     try:
-        name = variant.check_name(text)
+        name = check_name(text)
     except UsageError as error:
         told(error)
         return
@@ -219,7 +223,7 @@ def a_changed_record_is_read_or_complained_about(key: str, value: object, drop: 
         return
     again = json.loads(json.dumps(variant.to_json(read)))
     assert variant.from_json(again) == read
-    variant.check_name(read.name)
+    check_name(read.name)
     for name in (*read.environment, *read.choices.env, *read.choices.inherit):
         assert name.isidentifier()
 
@@ -390,11 +394,11 @@ def a_receipt_is_read_or_damaged(document: object, files: dict[str, str]) -> Non
     home = Home(_place() / "home", _place() / "bin")
     kept = store.Store(home, this_platform())
     key = ("claude-code-x", "2.1.330")
-    path = kept.directory(key) / store.RECEIPT
+    path = kept.directory(key) / RECEIPT
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {"package": "p", "version": "v", "integrity": "i", "signed_by": None, "files": files}
     path.write_text(json.dumps(whole))
-    assert kept.receipt(key) == store.Receipt("p", "v", "i", None, files, {})
+    assert kept.receipt(key) == Receipt("p", "v", "i", None, files, {})
     for each in (document, {**whole, "files": document}, {**whole, "package": document}):
         path.write_text(json.dumps(each))
         try:
@@ -918,7 +922,7 @@ class Seed:
 
 
 SEEDS = {
-    "a name with a slash": Seed(variant, "is_name", always(True), "names"),
+    "a name with a slash": Seed(name_module, "is_name", always(True), "names"),
     "versions ordered as texts": Seed(
         version.Version, "__lt__", lambda one, two: str(one) < str(two), "versions"
     ),
@@ -928,7 +932,7 @@ SEEDS = {
     "a record without what is inherited": Seed(
         variant, "to_json", lambda made: {**TO_JSON(made), "inherit": []}, "records"
     ),
-    "any name of a variable": Seed(variant, "_variable", str, "odd records"),
+    "any name of a variable": Seed(fields, "_variable", str, "odd records"),
     "the user's settings win": Seed(
         sys.modules[__name__],
         "merged_settings",

@@ -144,7 +144,7 @@ def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pytest.skip("processes can't be traced here")
     environ = {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("bytecode"))}
     everything = (
-        "from ccmirror_py import registry; from ccmirror_py.cli import app; import filelock"
+        "from ccmirror_py import registry; from ccmirror_py.cli.app import app_for; app_for(['?'])"
     )
     subprocess.run([sys.executable, "-P", "-c", everything], env=environ, check=True)
     return {**environ, "PYTHONDONTWRITEBYTECODE": "1"}
