@@ -1,7 +1,9 @@
 """The receipt beside every installed program: what it was made from."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ccmirror_py import fs
@@ -23,13 +25,16 @@ class Receipt:
     integrity: str
     signed_by: str | None
     files: dict[str, str]
-    states: dict[str, list[int]]
+    states: dict[str, list[int] | None]
     tweaked: str = ""
 
 
 def read_receipt(path: Path | str) -> Receipt:
     """OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError when it is none."""
     document = json.loads(fs.read_file(path))
+    # else a flipped bit in `integrity` would make the registry's right bytes wrong ones
+    if document.pop("sha256", "") not in ("", _sha256(document)):
+        raise ValueError("was changed since it was written")
     return Receipt(
         package=str(document["package"]),
         version=str(document["version"]),
@@ -41,16 +46,12 @@ def read_receipt(path: Path | str) -> Receipt:
     )
 
 
-def write_tweaked_receipt(
-    directory: Path, release: Receipt, files: dict[str, str], by: str
-) -> None:
-    """For a copy of `release` in `directory` that `by` changed, so that `files` are in it now."""
-    document = {
-        "package": release.package,
-        "version": release.version,
-        "integrity": release.integrity,
-        "signed_by": release.signed_by,
-        "files": files,
-        "tweaked": by,
-    }
+def write_receipt(directory: Path, receipt: Receipt) -> None:
+    """Into `directory`, which has none."""
+    document = asdict(receipt)
+    document["sha256"] = _sha256(document)
     fs.write_file(directory / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
+
+
+def _sha256(document: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

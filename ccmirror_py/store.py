@@ -6,7 +6,6 @@ first (`partial`).
 """
 
 import hashlib
-import json
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -17,7 +16,7 @@ from ccmirror_py.archive import RETRY, Entry, GzipStream, wanted_entries
 from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.partial import Partial, is_old
-from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt
+from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt, write_receipt
 from ccmirror_py.release import Platform, Release, wanted_members
 from ccmirror_py.version import Version, version_or_none
 
@@ -198,15 +197,9 @@ class Store:
                 RETRY,
             )
         package, version = release.key
-        document = {
-            "package": package,
-            "version": version,
-            "integrity": str(release.integrity),
-            "signed_by": release.signed_by,
-            "files": files,
-            "states": {name: _state(staged / name) for name in files},
-        }
-        fs.write_file(staged / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
+        states = {name: _state(staged / name) for name in files}
+        integrity, signed_by = str(release.integrity), release.signed_by
+        write_receipt(staged, Receipt(package, version, integrity, signed_by, files, states))
 
 
 def _state(path: Path) -> list[int] | None:

@@ -20,7 +20,7 @@ from ccmirror_py.operations.publish import START_TIMEOUT, Next, publish, setting
 from ccmirror_py.operations.twin import ended_by_a_signal
 from ccmirror_py.patches import DEFAULT, TOOL, Patch, check_version, chosen, not_applied
 from ccmirror_py.patches import settings_for as tweakcc_settings
-from ccmirror_py.receipt import RECEIPT, write_tweaked_receipt
+from ccmirror_py.receipt import RECEIPT, write_receipt
 from ccmirror_py.release import FIRST_NATIVE, program_of
 from ccmirror_py.store import file_problems, file_sha256
 from ccmirror_py.times import now
@@ -152,7 +152,8 @@ def _seal(context: Context, variant: Variant, release: Path, native: Path) -> No
     if digest == receipt.files[program]:
         raise CcmError(f"{TOOL} says it patched the program, and did not.", "Nothing was changed.")
     fs.make_private(path, 0o555)
-    write_tweaked_receipt(native, receipt, {**others, program: digest}, TOOL)
+    files = {**others, program: digest}
+    write_receipt(native, replace(receipt, files=files, states={}, tweaked=TOOL))
 
 
 def _check_version_told(

@@ -522,6 +522,8 @@ class Campaign:
         if self._file == "settings.json" and case.name in UNSEEN:
             return
         unharmed = self._file not in NOT_LAUNCHED
+        if case.name == f"cut at {len(self._good) - 1}" and self._good.endswith(b"\n"):
+            return  # the last line's end says nothing
         if case.kind == "instead" and how == "right":
             return  # the same content, elsewhere or of another mode
         if self._file == "credential" and how.startswith("WRONG: has the key"):
@@ -751,7 +753,9 @@ def test_broken_settings_of_the_user_lead_nobody_astray(
         for name, content in {**WORTHLESS, "cut": b'{"env": {"X": "1"'}.items():
             users.write_bytes(content)
             done = real.run(real.launcher("zai"), "-p", "hello", cwd=project)
-            if done.stdout != "echo from m-main: hello\n" or users.read_bytes() != content:
+            # an empty file is none to Claude Code, which then notes the theme it runs with
+            allowed = {content} if content else {b"", b'{\n  "theme": "custom:ccm"\n}\n'}
+            if done.stdout != "echo from m-main: hello\n" or users.read_bytes() not in allowed:
                 wrong.append(f"{name}: {done.stdout}{done.stderr}, {users.read_bytes()!r}")
         assert not trap.heard
     assert keys(echo) == {("Bearer sk-own-0123456789abcdef", None)}
