@@ -25,6 +25,7 @@ class Providers:
 
     def __init__(self, own: Path) -> None:
         self._own = own
+        self._read: dict[str, Provider] = {}
 
     def ids(self) -> list[str]:
         return sorted({*self._bundled_ids(), *(path.stem for path in self._own.glob("*.toml"))})
@@ -37,6 +38,8 @@ class Providers:
     def get(self, id_: str) -> Provider:
         """NotFoundError with what could be meant, UsageError with what to use instead of a vendor
         Claude Code can't talk to; DamagedError for a file that is not right."""
+        if id_ in self._read:
+            return self._read[id_]
         ids = self.ids()
         if id_ not in ids:
             raise _elsewhere(id_) or NotFoundError("provider", id_, ids, "See: ccm providers")
@@ -48,6 +51,7 @@ class Providers:
             raise DamagedError(path, str(reason), "The format: docs/providers.md") from None
         if provider.id != id_:
             raise DamagedError(path, f"says it is '{provider.id}'", "Rename the file.")
+        self._read[id_] = provider
         return provider
 
     def all(self) -> list[Provider]:

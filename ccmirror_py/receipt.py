@@ -1,12 +1,12 @@
 """The receipt beside every installed program: what it was made from."""
 
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ccmirror_py import fs
+from ccmirror_py.sealed import opened, sealed
 
 RECEIPT = "receipt.json"
 
@@ -31,10 +31,8 @@ class Receipt:
 
 def read_receipt(path: Path | str) -> Receipt:
     """OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError when it is none."""
-    document = json.loads(fs.read_file(path))
-    # else a flipped bit in `integrity` would make the registry's right bytes wrong ones
-    if document.pop("sha256", "") not in ("", _sha256(document)):
-        raise ValueError("was changed since it was written")
+    # a flipped bit in `integrity` would else make the registry's right bytes wrong ones
+    document: dict[str, Any] = opened(json.loads(fs.read_file(path)))
     return Receipt(
         package=str(document["package"]),
         version=str(document["version"]),
@@ -48,10 +46,5 @@ def read_receipt(path: Path | str) -> Receipt:
 
 def write_receipt(directory: Path, receipt: Receipt) -> None:
     """Into `directory`, which has none."""
-    document = asdict(receipt)
-    document["sha256"] = _sha256(document)
-    fs.write_file(directory / RECEIPT, json.dumps(document, indent=1).encode(), 0o444)
-
-
-def _sha256(document: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    content = json.dumps(sealed(asdict(receipt)), indent=1).encode()
+    fs.write_file(directory / RECEIPT, content, 0o444)

@@ -45,7 +45,8 @@ OTHER_QUESTIONS = (
     "Yes,Iaccept",  # bypassed permissions
     "automode",
 )
-READY = ("?forshortcuts", "bypasspermissionson")
+READY = ("?forshortcuts", "acustomendpoint·m-main", "bypasspermissionson")
+"""In the middle: where a status line stands, older versions say nothing else."""
 
 
 class Screen:

@@ -21,6 +21,7 @@ from ccmirror_py.npmrc import NpmConfig
 from ccmirror_py.receipt import Receipt
 from ccmirror_py.registry import Registry
 from ccmirror_py.release import Platform, Release
+from ccmirror_py.sealed import opened
 from ccmirror_py.store import Download, Store
 from ccmirror_py.transport import Network
 from ccmirror_py.version import Version
@@ -113,13 +114,14 @@ def test_the_program_and_a_receipt_are_all_that_is_kept(shop: Shop) -> None:
     assert files == {"claude": (0o555, RIGHT)}
     assert receipt[0] == 0o444
     program = (directory / "claude").stat()
-    assert json.loads(receipt[1]) == {
+    assert opened(json.loads(receipt[1])) == {
         "package": "claude-code-linux-x64",
         "version": "2.1.330",
         "integrity": sri(shop.npm.tarball("2.1.330", "linux-x64")),
         "signed_by": None,
         "files": {"claude": sha256(RIGHT)},
         "states": {"claude": [program.st_ino, program.st_size, program.st_mtime_ns]},
+        "tweaked": "",
     }
     assert shop.left() == [
         ".store/claude-code-linux-x64/2.1.330/claude",

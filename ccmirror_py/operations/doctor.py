@@ -14,7 +14,7 @@ from ccmirror_py.credential import fetch
 from ccmirror_py.environment import weakness
 from ccmirror_py.errors import CcmError
 from ccmirror_py.launcher import render
-from ccmirror_py.operations.looks import look_files
+from ccmirror_py.operations.looks import look_files, seeded_before
 from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import (
     launch_of,
@@ -178,6 +178,10 @@ def _looks_check(context: Context, variant: Variant, generation: Path) -> Iterat
             wrong += [] if right else [file]
         fix = f"ccm doctor --fix {variant.name}"
         detail = f"{', '.join(wrong)}: not what this ccm would write" if wrong else ""
+        if seeded_before(context, variant.name) is None:
+            memory = context.home.config(variant.name) / "ccm" / "seeded.json"
+            damaged = f"{memory} is damaged: ccm leaves your settings.json alone"
+            yield Check(variant.name, "looks", "warning", damaged, f"to begin anew: rm {memory}")
         yield Check(
             variant.name, "looks", "failed" if wrong else "ok", detail, fix if wrong else ""
         )

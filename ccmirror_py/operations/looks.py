@@ -17,6 +17,7 @@ from ccmirror_py.errors import CcmError
 from ccmirror_py.look import NO_THEME, Look
 from ccmirror_py.palette import theme
 from ccmirror_py.provider import Provider, plain
+from ccmirror_py.sealed import opened, sealed
 from ccmirror_py.seeding import seeded, wanted_claude_json, wanted_settings
 from ccmirror_py.settings import seeded_claude_json
 from ccmirror_py.variant import Variant
@@ -81,22 +82,35 @@ def seed_config(context: Context, variant: Variant, forced: Collection[str] = ()
     looks, look = variant.choices.looks, look_of(context, variant, provider)
     script = str(context.home.current(variant.name) / "statusline")
     config = context.home.config(variant.name)
-    before = _read_object(config / _SEEDED) or {}
+    before = seeded_before(context, variant.name)
     ours: dict[str, object] = {}
     for file, wanted in (
         (".claude.json", wanted_claude_json(looks, variant.version)),
         ("settings.json", wanted_settings(looks, look, variant.version, script)),
     ):
-        ours[file] = before.get(file, {})
+        if before is None:
+            wanted = {key: value for key, value in wanted.items() if key in forced}  # noqa: PLW2901
+        ours[file] = (before or {}).get(file, {})
         existing = _read_object(config / file)
         if existing is None or (config / file).is_symlink():
             continue  # damaged: Claude Code says so; or the user keeps it elsewhere
         complete = seeded_claude_json(existing, variant) if file == ".claude.json" else existing
         after, ours[file] = seeded(complete, _mapping(ours[file]), wanted, forced)
         _replace(context, variant, file, existing, after)
-    _replace(context, variant, _SEEDED, before, ours)
+    if before not in (None, ours):
+        _replace(context, variant, _SEEDED, {}, sealed(ours))
     for file, target in _LINKS.items():
         context.variants.link_config(variant.name, file, target)
+
+
+def seeded_before(context: Context, name: str) -> dict[str, object] | None:
+    """What of the user's settings is ccm's. None when that can't be read any more: then all of them
+    is the user's, until that file is taken away."""
+    document = _read_object(context.home.config(name) / _SEEDED)
+    try:
+        return None if document is None else opened(document)
+    except ValueError:
+        return None
 
 
 def chosen_theme(context: Context, variant: Variant) -> str:

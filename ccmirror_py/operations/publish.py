@@ -181,12 +181,17 @@ def is_outdated(context: Context, variant: Variant) -> bool:
 
 
 def is_stale(
-    context: Context, variant: Variant, coming: Variant, settings: Mapping[str, object]
+    context: Context,
+    variant: Variant,
+    coming: Variant,
+    settings: Mapping[str, object],
+    with_looks: bool = True,
 ) -> bool:
     """Whether the current generation differs from what would be made of `coming`."""
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
     launch = render(launch_of(context, coming, generation, settings))
-    looks = {name: content for name, (content, _) in look_files(context, coming).items()}
+    files_of_looks = look_files(context, coming) if with_looks else {}
+    looks = {name: content for name, (content, _) in files_of_looks.items()}
     files = [generation / name for name in ("variant.json", "settings.json", "launch", *looks)]
     if any(file.is_symlink() for file in files):
         return True

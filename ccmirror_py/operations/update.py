@@ -96,7 +96,7 @@ def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome
     """Nothing newer; but the provider's file, ccm or the shell's proxies may have changed."""
     name = seen.name
     coming = _coming(context, seen, seen, request.keep_provider)
-    if not _differs(context, seen, coming):
+    if not _differs(context, seen, coming, request):
         return Current(name, seen.version)
     if not request.dry_run:
         tried = coming
@@ -107,7 +107,7 @@ def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome
             variant = context.variants.get(name)
             after = replace(variant, updated=now())
             coming = _coming(context, variant, after, request.keep_provider)
-            if not _differs(context, variant, coming):
+            if not _differs(context, variant, coming, request):
                 return Current(name, variant.version)
             if request.trial:
                 _check_same(seen, variant, tried, coming)
@@ -117,9 +117,11 @@ def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome
     return Refreshed(name, seen.version, request.dry_run, coming.changes)
 
 
-def _differs(context: Context, variant: Variant, coming: _Coming) -> bool:
+def _differs(context: Context, variant: Variant, coming: _Coming, request: UpdateRequest) -> bool:
+    """What the provider's file says of its looks is no reason to change what shall stay."""
+    with_looks = not request.keep_provider
     return coming.variant.choices != variant.choices or (
-        is_stale(context, variant, coming.variant, coming.settings)
+        is_stale(context, variant, coming.variant, coming.settings, with_looks)
     )
 
 

@@ -234,7 +234,7 @@ NAMED = {
 }
 """What `doctor` calls a file, where it looks at it."""
 
-MADE_OF_RECORD = ("launcher", "pinned settings")
+MADE_OF_RECORD = ("launcher", "pinned settings", "looks")
 
 NOT_LAUNCHED = {"settings.json", "launch", "credential"}
 """The files a launcher reads. With any other damaged it starts as ever."""
