@@ -41,7 +41,7 @@ _LINE = re.compile(r"(?:(?P<pid>\d+) +)?(?P<call>\w+)\((?P<rest>.*)")
 _RANDOM = re.compile(r"~([0-9a-f]{16}|\d{8}T\d{12}Z)")
 _SCANNING = '"/proc/'
 _DOWNLOADS = "/.cache/downloads/"
-_TRIES = 10
+_TRIES = 40
 _LIMIT = 300.0
 CCM = ("-m", "ccmirror_py")
 
@@ -87,15 +87,19 @@ def as_process(
             steps = tuple(f"{point.call} {point.paths}" for point in points)
             return Ended("failed" if done.returncode else "ended", steps, done.stderr)
         point = points[at - 1]
-        scanned = point.scanned
-        for _ in range(_TRIES if scanned else 1):
-            kill = f"inject={point.call}:signal=KILL:when={point.number + scanned}"
+        before = points[: at - 1]
+        same = sum((p.call, p.paths) == (point.call, point.paths) for p in before)
+        number = point.number + point.scanned
+        for _ in range(_TRIES if point.call == "openat" else 1):
+            kill = f"inject={point.call}:signal=KILL:when={number}"
             done = traced("-e", f"trace={point.call}", "-e", kill)
-            lines = log.read_text().splitlines()
-            if done.returncode in (-9, 137) and _paths(lines[-2], disk.user) == point.paths:
+            lines = [line for line in log.read_text().splitlines() if line.startswith(point.call)]
+            found = [n for n, line in enumerate(lines, 1) if _is_point(line, point, disk.user)]
+            if done.returncode in (-9, 137) and found[same:] == [len(lines)]:
                 return Ended("killed")
             disk.restore()
-            scanned = sum(_SCANNING in line for line in lines)
+            # what a thread imports is not opened by the first, and is so by another run's
+            number = found[same] if found[same:] else number + 1
         return Ended("crashed", said=f"{done} {lines[-2:]}")
 
     return run
@@ -121,6 +125,11 @@ def _changes(lines: Sequence[str], below: Path) -> list[Point]:
                 others = scanned if call == "openat" else 0
                 points.append(Point(call, counts[call], others, _paths(line, below)))
     return points
+
+
+def _is_point(line: str, point: Point, below: Path) -> bool:
+    rest = line.removeprefix(f"{point.call}(")
+    return _is_change(point.call, rest, below) and _paths(line, below) == point.paths
 
 
 def _is_change(call: str, rest: str, below: Path) -> bool:
