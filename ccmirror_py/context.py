@@ -100,6 +100,11 @@ class Context:
         folders = self.environ.get("PATH", "").split(os.pathsep)
         return any(Path(f).resolve() == self.home.bin_dir for f in folders if f)
 
+    @property
+    def is_refused_yolo(self) -> bool:
+        """Whether Claude Code would not start with `--yolo` (2.1.330: its check at the start)."""
+        return os.geteuid() == 0 and not self.environ.get("IS_SANDBOX")
+
     def begin_change(self) -> None:
         """Before the first change of a command: directories, and what killed commands left."""
         self.home.prepare()

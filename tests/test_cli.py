@@ -138,7 +138,10 @@ def test_the_next_step_of_a_missing_key_is_to_set_it(sandbox: Sandbox, npm: NpmR
     npm.publish("2.1.330")
     env = {"DEEPSEEK_API_KEY": KEY}
     sandbox.must("create", "ds", "--provider", "deepseek", env=env)
-    assert ccm(sandbox, "").stdout.splitlines()[-1] == "Next: ccm key set ds"
+    assert (
+        ccm(sandbox, "").stdout.splitlines()[-1]
+        == "Next: export DEEPSEEK_API_KEY, or: ccm key set ds"
+    )
     assert ccm(sandbox, "", env=env).stdout.splitlines()[-1] == "Next: ds, or: ccm update --all"
 
 

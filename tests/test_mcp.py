@@ -166,7 +166,7 @@ def test_servers_are_added_and_taken_away_and_survive_updates(
     assert started["env"]["CCM_MCP_KEY"] == KEY
     assert started["argv"][-1] == "x"
     assert not any(KEY in word for word in started["argv"])
-    assert "no MCP server" in sandbox.must("mcp", "remove", "zai", "zread", "web-reader")
+    assert "of its provider: none" in sandbox.must("mcp", "remove", "zai", "zread", "web-reader")
     started = json.loads(sandbox.run(sandbox.launcher("zai")).stdout)
     assert "CCM_MCP_KEY" not in started["env"]
     assert not any("mcp" in word for word in started["argv"])

@@ -212,6 +212,8 @@ def _report_created(
     elif variant.key_variable is None:
         out("  log in         type /login in it; the login is this variant's own")
     out(f"  look at it     ccm show {name}, ccm doctor {name}")
+    if variant.choices.yolo and context.is_refused_yolo:
+        note("Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox.")
     if had_config:
         out(f"  kept config    {context.home.config(name)} (its sessions are there again)")
     if weakness(variant.version):

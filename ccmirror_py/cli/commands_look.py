@@ -44,7 +44,9 @@ def overview(
 
 def _next_step(rows: list[tuple[str, ...]]) -> str:
     for name, *_, state in rows:
-        if state.startswith(("no key", "$")):
+        if state.startswith("$"):
+            return f"Next: export {state[1:].partition(' ')[0]}, or: ccm key set {name}"
+        if state.startswith("no key"):
             return f"Next: ccm key set {name}"
         if state != "ok":
             return f"Next: ccm doctor --fix {name}"

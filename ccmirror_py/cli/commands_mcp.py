@@ -69,7 +69,8 @@ def _chosen(
     from ccmirror_py.operations.choose import choose
 
     variant = choose(context, name, lambda c: replace(c, mcp=tuple(dict.fromkeys(change(c.mcp)))))
-    out(f"{name}: {', '.join(variant.mcp_servers) or 'no MCP server of its provider'}.")
+    used = ", ".join(variant.mcp_servers) or "none"
+    out(f"{name}: MCP servers of its provider: {used}. New sessions have them (/mcp).")
     needs_note(context, variant, provider)
 
 

@@ -72,7 +72,7 @@ def _variant(context: Context, name: str) -> Iterator[Check]:
     if weakness(entry.version):
         newer = f"ccm unpin {name} && ccm update {name}"
         yield Check(name, "version", "warning", weakness(entry.version), newer)
-    if entry.choices.yolo and os.geteuid() == 0 and not context.environ.get("IS_SANDBOX"):
+    if entry.choices.yolo and context.is_refused_yolo:
         detail = "Claude Code refuses --yolo as root, except with IS_SANDBOX=1 in a sandbox"
         yield Check(name, "yolo", "warning", detail)
     yield from _files(context, entry)

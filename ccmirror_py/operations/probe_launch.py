@@ -36,4 +36,9 @@ def launch_row(context: Context, variant: Variant, coming: Coming | None = None)
     except CcmError:
         key = None
     said = " ".join(redacted(printed, key.reveal() if key else "").split())[:300]
-    return Row("launch", "failed", f"it ran no command: {said}", "mend what is above first")
+    return Row(
+        "launch",
+        "failed",
+        f"it ran no command: {said}",
+        f"mend what is above first, or see: ccm doctor {variant.name}",
+    )
