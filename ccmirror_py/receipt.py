@@ -30,18 +30,22 @@ class Receipt:
 
 
 def read_receipt(path: Path | str) -> Receipt:
-    """OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError when it is none."""
-    # a flipped bit in `integrity` would else make the registry's right bytes wrong ones
-    document: dict[str, Any] = opened(json.loads(fs.read_file(path)))
-    return Receipt(
-        package=str(document["package"]),
-        version=str(document["version"]),
-        integrity=str(document["integrity"]),
-        signed_by=str(document["signed_by"]) if document.get("signed_by") else None,
-        files={str(name): str(value) for name, value in document["files"].items()},
-        states=dict(document.get("states") or {}),
-        tweaked=str(document.get("tweaked") or ""),
-    )
+    """OSError when it can't be read, ValueError when it is none."""
+    content = fs.read_file(path)
+    try:
+        # a flipped bit in `integrity` would else make the registry's right bytes wrong ones
+        document: dict[str, Any] = opened(json.loads(content))
+        return Receipt(
+            package=str(document["package"]),
+            version=str(document["version"]),
+            integrity=str(document["integrity"]),
+            signed_by=str(document["signed_by"]) if document.get("signed_by") else None,
+            files={str(name): str(value) for name, value in document["files"].items()},
+            states=dict(document.get("states") or {}),
+            tweaked=str(document.get("tweaked") or ""),
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("is no receipt") from error
 
 
 def write_receipt(directory: Path, receipt: Receipt) -> None:

@@ -104,7 +104,7 @@ def signed_by(root: str, name: str) -> str | None:
 
     try:
         return read_receipt(f"{root}/{name}/current/native/{RECEIPT}").signed_by
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError):
         return None
 
 

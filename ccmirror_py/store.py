@@ -92,7 +92,7 @@ class Store:
         """
         in_variants = self._home.root.glob(f"*/generations/*/native/{RECEIPT}")
         for path in (*self._home.store.glob(f"*/*/{RECEIPT}"), *in_variants):
-            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            with suppress(OSError, ValueError):
                 yield read_receipt(path)
 
     def _is_sound(self, release: Release) -> bool:
@@ -124,7 +124,7 @@ class Store:
             return read_receipt(path)
         except FileNotFoundError:
             raise NotFoundError("installed release", " ".join(key)) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError):
             raise DamagedError(path, "is damaged", "It is installed again when needed.") from None
 
     def problems(self, key: Key) -> list[str]:
@@ -206,7 +206,7 @@ def _state(path: Path) -> list[int] | None:
     """Inode, size and modification time; None for anything but a regular file."""
     try:
         state = path.lstat()
-    except OSError:
+    except (OSError, ValueError):  # a name no file can have
         return None
     return [state.st_ino, state.st_size, state.st_mtime_ns] if stat.S_ISREG(state.st_mode) else None
 

@@ -143,16 +143,18 @@ def strays(variant: Variant) -> bool:
 
 
 def same_program(one: Variant, other: Variant) -> bool:
-    """Whether two records start the same: key, rule, date and looks may differ."""
+    """Whether two records start the same: rule, dates, looks and a key for the same host may
+    differ."""
 
     def plain(variant: Variant) -> Variant:
         choices = replace(variant.choices, looks=Looks())
         keyless = replace(variant, credential=NoKey(), key_variable=None, environment={})
         keyless = replace(keyless, choices=choices)
         keyless = replace(keyless, mcp_servers={})  # of the choices, and of how the key comes
-        return replace(keyless, spec=variant.version, updated="")
+        return replace(keyless, spec=variant.version, created="", updated="")
 
-    return plain(one) == plain(other)
+    hosts = {given_for(one), given_for(other)} - {None}
+    return len(hosts) < 2 and plain(one) == plain(other)
 
 
 def to_json(variant: Variant) -> dict[str, object]:

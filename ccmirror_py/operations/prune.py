@@ -57,7 +57,7 @@ def _release_of(receipt: Path) -> Key:
         made_from = read_receipt(receipt)
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError):
         raise DamagedError(
             receipt,
             "can't be read, so nobody knows what is used",
@@ -127,7 +127,7 @@ def tweaked_by(directory: Path) -> str:
     """What changed the program in `directory` since it was published; "" for nothing."""
     try:
         return read_receipt(directory / RECEIPT).tweaked
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError):
         return ""
 
 
@@ -137,7 +137,7 @@ def native_problems(native: Path) -> list[str]:
         files = read_receipt(native / RECEIPT).files
     except FileNotFoundError:
         return [f"{native / RECEIPT} is missing"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError):
         files = {}
     if not files:
         return [f"{native / RECEIPT} is damaged"]
