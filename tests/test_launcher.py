@@ -793,6 +793,7 @@ def on_a_terminal(world: World, shell: str, launch: Launch, *words: str) -> str:
         env={**world.environ, "TERM": "xterm"},
         timeout=20,
     )
+    child.ptyproc.delayafterclose = 0  # type: ignore[attr-defined] # it has ended by then
     drawn = child.read()
     child.close()
     assert os.listdir(world.root / "work") == []

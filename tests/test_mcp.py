@@ -86,7 +86,7 @@ headers = {{ Authorization = "Bearer ${{LAB_KEY}}" }}
 
 [mcp.here]
 description = "runs here"
-command = ["/bin/sh", "-c", 'echo "$HERE_KEY" >"{seen}"; cat >/dev/null']
+command = ["/bin/sh", "-c", 'echo "$HERE_KEY" >"{seen}"']
 environment = {{ HERE_KEY = "${{LAB_KEY}}" }}
 """
     own = user.ccm_home / ".providers"

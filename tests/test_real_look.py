@@ -108,7 +108,7 @@ def test_title_status_line_and_verbs_are_the_variants(
         terminal.wait("never drawn", seconds=2)
         assert "a custom endpoint \N{MIDDLE DOT} m-main" in terminal.drawn
         terminal.send("run: sleep 2")
-        terminal.wait("sleep 2")
+        terminal.wait("sleep", seconds=5)
         terminal.send("\r")
         words = PROVIDERS["custom"].look.verbs
         end = time.monotonic() + 30

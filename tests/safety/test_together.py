@@ -62,7 +62,7 @@ def test_in_a_crowd_every_launch_is_of_one_state_and_one_command_makes_good(
     violations = judged(history)
     codes = Counter(ran.code for ran in history.commands)
     print(f"\n{dict(codes)}, {dict(Counter(poll.seen for poll in history.polls))}")
-    assert codes[KILLED] >= len(history.commands) // 8
+    assert codes[KILLED] >= len(history.commands) // 12  # how many depends on the machine's speed
     if not violations:
         violations += made_good(sandbox, home)
     tally(len(history.commands), violations)
