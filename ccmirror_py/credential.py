@@ -87,6 +87,14 @@ def fetch(
             return os_keyring.read(account, sys.platform)
 
 
+def missing(credential: Credential, name: str) -> tuple[str, str]:
+    """Why `fetch` found none for the variant `name`, and what to do."""
+    if isinstance(credential, FromVariable):
+        variable = credential.name
+        return f"${variable} is not set", f"set {variable}, or: ccm key set {name}"
+    return "its stored key is missing", f"ccm key set {name}"
+
+
 def _printed(argv: tuple[str, ...]) -> Secret:
     import subprocess  # 8 ms that most commands need not pay
 

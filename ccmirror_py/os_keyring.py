@@ -9,9 +9,11 @@ and PYTHON_KEYRING_BACKEND could lead to a store that the command does not read.
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccmirror_py.errors import UsageError
@@ -99,13 +101,22 @@ def _backend(system: str) -> "KeyringBackend":
     except ImportError:
         raise UsageError(
             "The Python package 'keyring' is not installed beside ccm.",
-            "With pipx: pipx inject ccmirror-py keyring; with pip: pip install keyring. "
-            f"{OTHERWISE}",
+            f"{_how_to_install()} {OTHERWISE}",
         ) from None
     with _told("There is no keyring to be reached"):
         _ = module.Keyring.priority  # asking for it is what raises
     backend: KeyringBackend = module.Keyring()
     return backend
+
+
+def _how_to_install() -> str:
+    """Into the Python that runs this ccm, whichever way it was installed."""
+    parts = Path(sys.prefix).parts
+    if "pipx" in parts:
+        return "Add it: pipx inject ccmirror-py keyring."
+    if "uv" in parts:
+        return "Add it: uv tool install ccmirror-py --with keyring."
+    return f"Add it: {sys.prefix}/bin/pip install keyring."
 
 
 @contextmanager

@@ -273,12 +273,12 @@ def _told(
     error: requests.RequestException | urllib3.exceptions.HTTPError, where: str
 ) -> TryAgainError | NetworkError:
     if isinstance(error, requests.exceptions.SSLError):
-        causes = [c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)]
-        if not causes:
+        refused = [c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)]
+        if not refused:
             return NetworkError(f"{where} can't be used: it makes no secure connection.")
         return NetworkError(
             f"{where} can't be used: its certificate is not trusted "
-            f"({causes[0].verify_message.rstrip('.')}).",
+            f"({refused[0].verify_message.rstrip('.')}).",
             "Name the certificate in npm's cafile, NODE_EXTRA_CA_CERTS or SSL_CERT_FILE.",
         )
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
@@ -289,10 +289,21 @@ def _told(
         )
     if isinstance(error, requests.exceptions.ProxyError):
         return TryAgainError("the proxy refused")
-    slow = (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError)
-    if any(isinstance(cause, slow) for cause in _causes(error)):
-        return TryAgainError("it did not answer in time")
+    causes = list(_causes(error))
+    for kinds, problem in _PROBLEMS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return TryAgainError(problem)
     return TryAgainError("the connection failed or broke")
+
+
+_PROBLEMS = (
+    (urllib3.exceptions.NameResolutionError, "its name can't be looked up"),
+    (
+        (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError),
+        "it did not answer in time",
+    ),
+    (ConnectionRefusedError, "it refuses the connection"),
+)
 
 
 def _causes(error: object) -> Iterator[BaseException]:
@@ -300,7 +311,8 @@ def _causes(error: object) -> Iterator[BaseException]:
     while isinstance(error, BaseException):
         yield error
         reason = getattr(error, "reason", None)  # MaxRetryError; a text in those of ssl
-        error = reason if isinstance(reason, BaseException) else next(iter(error.args), None)
+        inner = reason if isinstance(reason, BaseException) else next(iter(error.args), None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__
 
 
 def _whole(response: requests.Response, url: str) -> str:

@@ -18,6 +18,7 @@ from ccmirror_py.name import check_name, is_name
 from ccmirror_py.records import is_number
 from ccmirror_py.secret import Secret, check_secret
 from ccmirror_py.variant import Variant, from_fields, same_program
+from ccmirror_py.version import Version
 
 KEPT_GENERATIONS = 2
 
@@ -96,6 +97,14 @@ class Variants:
         """Generations below the current one that are still there, newest first."""
         current = self.number(name)
         return [number for number in self.all_numbers(name) if number < current]
+
+    def earlier_versions(self, name: str) -> set[Version]:
+        """Of the generations that are still there; unreadable ones are left out."""
+        found = set()
+        for number in self.earlier(name):
+            with suppress(CcmError):
+                found.add(self.read(name, self._home.generation(name, number)).version)
+        return found
 
     def way_back(self, name: str) -> int | None:
         """The newest earlier generation that is different in more than its key and its rule."""

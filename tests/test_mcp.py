@@ -167,6 +167,8 @@ def test_servers_are_added_and_taken_away_and_survive_updates(
     assert started["argv"][-1] == "x"
     assert not any(KEY in word for word in started["argv"])
     assert "of its provider: none" in sandbox.must("mcp", "remove", "zai", "zread", "web-reader")
+    done = sandbox.ccm("mcp", "remove", "zai", "zread")
+    assert (done.returncode, "zai does not use 'zread'" in done.stderr) == (2, True)
     started = json.loads(sandbox.run(sandbox.launcher("zai")).stdout)
     assert "CCM_MCP_KEY" not in started["env"]
     assert not any("mcp" in word for word in started["argv"])

@@ -431,7 +431,7 @@ def test_nobody_listening_is_one_sentence(npm: NpmRegistry, tmp_path: Path) -> N
         port = unused.getsockname()[1]
     ccm = client(npm, tmp_path / "cache", {"registry": f"http://127.0.0.1:{port}/"})
     error = refused(NetworkError, ccm)
-    assert error.sentence == f"127.0.0.1:{port} can't be used: the connection failed or broke."
+    assert error.sentence == f"127.0.0.1:{port} can't be used: it refuses the connection."
     assert ccm.pauses == [0.5, 1.0, 2.0, 4.0]
 
 

@@ -280,9 +280,10 @@ def remove(
         operation.remove(context, name, keep_config, force, purge)
         left = context.home.directory(name)
         out(f"{name} is gone.")
-        if left.exists():
-            why = "kept for a new one" if keep_config else "not ccm's, so it stays"
-            out(f"  {why}: {left}")
+        if keep_config:
+            out(f"  kept for a new one: {context.home.config(name)}")
+        elif left.exists():
+            out(f"  not ccm's, so it stays: {left}")
         if not purge:
             out(f"  within 30 days it comes back, key included, with: ccm trash restore {name}")
             out(f"  take it off the disk now: ccm trash empty {name}")

@@ -4,7 +4,7 @@ import typer
 
 from ccmirror_py.cli import params, wiring
 from ccmirror_py.cli.options import AsJson, KeyCommand, KeyKeyring, KeyStdin, KeyVariable, Name
-from ccmirror_py.cli.render import out, out_json
+from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.credential import described
 from ccmirror_py.variant import FromFile, FromKeyring, credential_to_json
 
@@ -23,12 +23,15 @@ def set_(
     from ccmirror_py.operations import key as operation
 
     context = wiring.context()
-    choices = context.variants.get(name).choices
+    before = context.variants.get(name)
+    choices = before.choices
     provider = params.in_region(context, context.providers.get(choices.provider), choices.region)
     options = params.KeyOptions(api_key_env, api_key_stdin, api_key_command, api_key_keyring)
     new = params.given_key(context, name, provider, choices, options)
     variant = operation.set_key(context, name, new)
     out(f"{name}: key: {described(variant.credential)}. New sessions use it.")
+    if described(before.credential) != described(variant.credential):
+        note(f"It was {described(before.credential)} before; that is not looked at any more.")
 
 
 def show(name: Name, as_json: AsJson = False) -> None:

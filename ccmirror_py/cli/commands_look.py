@@ -149,19 +149,28 @@ def versions(
         out("  ".join(f"{tag}: {version}" for tag, version in sorted(tags.items())))
         return
     users: dict[str, list[str]] = {}
+    ways_back: dict[str, list[str]] = {}
     for entry in context.variants.all():
         if not isinstance(entry, Broken):
             users.setdefault(str(entry.version), []).append(entry.name)
+            for version in context.variants.earlier_versions(entry.name) - {entry.version}:
+                ways_back.setdefault(str(version), []).append(entry.name)
     installed = [
-        {"version": version, "package": package, "variants": users.get(version, [])}
+        {
+            "version": version,
+            "package": package,
+            "variants": users.get(version, []),
+            "kept_for_rollback": ways_back.get(version, []),
+        }
         for package, version in context.store.installed()
     ]
     if as_json:
         out_json({"schema": 1, "installed": installed})
     elif installed:
         rows = [
-            (version, package, ", ".join(users.get(version, [])) or "-")
+            (version, package, ", ".join([*users.get(version, []), *back]) or "-")
             for package, version in context.store.installed()
+            for back in [[f"{name} (to roll back)" for name in ways_back.get(version, [])]]
         ]
         out(render.table(("VERSION", "PACKAGE", "USED BY"), rows))
     else:

@@ -9,6 +9,7 @@ from ccmirror_py.cli import wiring
 from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json, table
 from ccmirror_py.context import Context
+from ccmirror_py.errors import UsageError
 from ccmirror_py.mcp import needed_variables
 from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant
@@ -54,7 +55,14 @@ def add(name: Name, servers: Servers) -> None:
 def remove(name: Name, servers: Servers) -> None:
     """Take servers of its provider from a variant."""
     context = wiring.context()
-    provider = context.providers.get(context.variants.get(name).choices.provider)
+    choices = context.variants.get(name).choices
+    for server in servers:
+        if server not in choices.mcp:
+            used = ", ".join(choices.mcp) or "none"
+            raise UsageError(
+                f"{name} does not use '{server}'.", f"It uses: {used}; see: ccm mcp list {name}"
+            )
+    provider = context.providers.get(choices.provider)
     _chosen(context, name, provider, lambda had: tuple(s for s in had if s not in servers))
 
 

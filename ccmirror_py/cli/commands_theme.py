@@ -21,6 +21,7 @@ from ccmirror_py.look import (
     Form,
     too_old,
 )
+from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant
 
 Switch = bool | None
@@ -145,7 +146,7 @@ def theme_preview(
         variant = context.variants.get(theme)
         look = look_of(context, variant, context.providers.get(variant.choices.provider))
     else:
-        look = context.providers.get(theme).look
+        look = _provider(context, theme).look
     bits = depth(context.environ, sys.stdout.isatty())
     forms = [parse_form(form)] if form else FORMS
     out("\n\n".join(sample(look, each, bits) for each in forms))
@@ -201,7 +202,14 @@ def guidance_edit(
 def parse_theme(context: Context, text: str) -> str | None:
     if text == "own":
         return None
-    return NO_THEME if text == NO_THEME else context.providers.get(text).id
+    return NO_THEME if text == NO_THEME else _provider(context, text).id
+
+
+def _provider(context: Context, text: str) -> Provider:
+    known = context.providers.ids()
+    if text not in known:
+        raise NotFoundError("theme", text, [*known, "own", NO_THEME], "See: ccm theme list")
+    return context.providers.get(text)
 
 
 def parse_form(text: str) -> Form:

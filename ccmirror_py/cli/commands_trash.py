@@ -49,8 +49,12 @@ def restore(
     """
     from ccmirror_py.operations import trash as operation
 
-    name = operation.restore(wiring.context(), which).name
-    out(f"{name} is back. Look at it: ccm show {name}")
+    context = wiring.context()
+    entry = operation.restore(context, which)
+    name, others = entry.name, sum(e.name == entry.name for e in context.trash.entries())
+    out(f"{name} is back, as removed on {entry.removed:%Y-%m-%d %H:%M} UTC. See: ccm show {name}")
+    if others:
+        note(f"The trash holds {others} more of that name; see: ccm trash list")
 
 
 def empty(

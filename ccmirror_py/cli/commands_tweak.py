@@ -7,8 +7,10 @@ import typer
 
 from ccmirror_py.cli import render, wiring
 from ccmirror_py.cli.completing import complete_variant
-from ccmirror_py.cli.render import note, out
+from ccmirror_py.cli.options import AsJson
+from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.errors import UsageError
+from ccmirror_py.variant import to_json
 
 
 def tweak(
@@ -21,6 +23,7 @@ def tweak(
         Path | None, typer.Option(metavar="FILE", help="tweakcc's config.json, for their settings.")
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the patches there are.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Patch a variant's program with tweakcc.
 
@@ -30,16 +33,36 @@ def tweak(
     from ccmirror_py.operations import tweak as operation
 
     if list_:
-        out(_patches())
+        if as_json:
+            out_json({"schema": 1, "patches": _patches_json()})
+        else:
+            out(_patches())
         return
     if name is None:
         raise UsageError("No variant was named.", "Such as: ccm tweak zai, ccm tweak --list")
     ids = tuple(part.strip() for part in patches.split(",") if part.strip())
     request = operation.TweakRequest(name, ids, config)
     variant = operation.tweak(wiring.context(), request)
+    if as_json:
+        out_json({"schema": 1, "variant": to_json(variant)})
+        return
     out(f"{name}: Claude Code {variant.version}, tweaked by {variant.tweaked}")
     note(f"It started and called a tool. To undo it: ccm rollback {name}")
     note("An update to another version brings a program that is not tweaked.")
+
+
+def _patches_json() -> list[dict[str, object]]:
+    from ccmirror_py.patches import DEFAULT, PATCHES
+
+    return [
+        {
+            "id": p.id,
+            "usual": p.id in DEFAULT,
+            "needs_config": p.configured,
+            "not_from": str(p.lost) if p.lost else None,
+        }
+        for p in PATCHES.values()
+    ]
 
 
 def _patches() -> str:

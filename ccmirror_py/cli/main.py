@@ -41,7 +41,9 @@ def _answer() -> None:
         raise
     except (CcmError, OSError) as caught:
         if debug:
-            raise
+            import traceback
+
+            traceback.print_exc()
         error = DiskError(caught) if isinstance(caught, OSError) else caught
         note(error_lines(error))
         sys.exit(error.exit_code)

@@ -118,7 +118,7 @@ def asked_key(context: Context, name: str, provider: Provider, there: str) -> st
         raise UsageError(
             f"{provider.name} needs a key, and {usual} is not set.",
             f"Set {usual}, or add one of: --api-key-env VARIABLE, --api-key-stdin, "
-            f"--api-key-command 'pass show {name}'.{where}",
+            f"--api-key-keyring, --api-key-command 'pass show {name}'.{where}",
         )
     from getpass import getpass
 

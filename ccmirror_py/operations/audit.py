@@ -185,7 +185,7 @@ def _files_check(context: Context, name: str, started: Twin, home: Path, seen: _
     outside -= {str(parent) for path in documented for parent in Path(path).parents}
     stray = sorted(path for path in outside if not path.startswith(documented))
     known = sorted({_first(path, documented) for path in outside if path.startswith(documented)})
-    shown = [path.replace(str(home), "~") for path in known]
+    shown = [path.replace(str(home), "~") + "*" * path.endswith("-") for path in known]
     also = f"; outside, as documented: {', '.join(shown)}" if shown else ""
     if stray:
         listed = ", ".join(path.replace(str(home), "~") for path in stray[:10])

@@ -10,7 +10,7 @@ from pathlib import Path
 from ccmirror_py import fs
 from ccmirror_py.check import Check
 from ccmirror_py.context import Context
-from ccmirror_py.credential import fetch
+from ccmirror_py.credential import fetch, missing
 from ccmirror_py.environment import weakness
 from ccmirror_py.errors import CcmError
 from ccmirror_py.launcher import render
@@ -223,9 +223,9 @@ def _key(context: Context, variant: Variant) -> Check:
     name = variant.name
     match variant.credential:
         case FromVariable(variable) if not context.environ.get(variable):
-            return Check(name, "key", "failed", f"${variable} is not set", f"ccm key set {name}")
+            return Check(name, "key", "failed", *missing(variant.credential, name))
         case FromFile() if context.variants.stored_key(name) is None:
-            return Check(name, "key", "failed", "its stored key is missing", f"ccm key set {name}")
+            return Check(name, "key", "failed", *missing(variant.credential, name))
         case FromKeyring() as credential:
             try:
                 fetch(credential, None, context.environ)

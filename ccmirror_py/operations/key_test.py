@@ -6,6 +6,7 @@ key that can't be right is tried beside it.
 
 from ccmirror_py import probe_access as access
 from ccmirror_py.context import Context
+from ccmirror_py.credential import missing
 from ccmirror_py.errors import CcmError, UsageError
 from ccmirror_py.line import Line
 from ccmirror_py.messages import bare
@@ -39,8 +40,7 @@ def try_key(context: Context, variant: Variant, network: Network) -> Row:
     except CcmError as error:
         return Row("key", "failed", error.sentence, error.hint or f"ccm key set {name}")
     if not key:
-        fix = f"set it, or: ccm key set {name}"
-        return Row("key", "failed", "there is no key to be had where the variant looks", fix)
+        return Row("key", "failed", *missing(variant.credential, name))
     provider = context.providers.get(variant.choices.provider)
     talk = Talk(target_of(context, variant, provider), key, Line(network, SECONDS))
     return talk.clean(_judged(talk, variant.host))

@@ -16,7 +16,7 @@ from ccmirror_py import local_servers, probe
 from ccmirror_py import probe_access as access
 from ccmirror_py import probe_talk as speech
 from ccmirror_py.context import Context
-from ccmirror_py.credential import fetch
+from ccmirror_py.credential import fetch, missing
 from ccmirror_py.diagnosis import known
 from ccmirror_py.environment import (
     ANTHROPIC_URL,
@@ -78,8 +78,7 @@ def examine(context: Context, variant: Variant, network: Network, deep: bool) ->
     except CcmError as error:
         return [Row("key", "failed", error.sentence, error.hint)]
     if not key:
-        fix = f"set it, or: ccm key set {variant.name}"
-        return [Row("key", "failed", "there is no key to be had where the variant looks", fix)]
+        return [Row("key", "failed", *missing(variant.credential, variant.name))]
     target = target_of(context, variant, provider)
     line = Line(network, DEEP_SECONDS if deep else SECONDS)
     return table(Talk(target, key, line), deep)

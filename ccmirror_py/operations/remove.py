@@ -11,7 +11,8 @@ def what_goes(context: Context, name: str, keep_config: bool) -> list[str]:
     if not context.variants.exists(name):
         context.variants.get(name)  # says what there is instead
     directory = context.home.directory(name)
-    paths = [f"{directory}/ (program, key, settings)"]
+    but = " but for config/" if keep_config else ""
+    paths = [f"{directory}/{but} (program, key, settings)"]
     if not keep_config:
         count = sum(1 for _ in context.home.config(name).glob("projects/*/*.jsonl"))
         plural = "" if count == 1 else "s"

@@ -176,4 +176,4 @@ def test_a_login_is_not_probed_and_a_missing_key_is_said(user: Sandbox, tmp_path
     user.must("create", "ds", "--provider", "deepseek", "--api-key-env", "DEEPSEEK_API_KEY")
     done = user.ccm("probe", "ds")
     assert done.returncode == 1
-    assert "no key to be had" in done.stdout
+    assert "$DEEPSEEK_API_KEY is not set" in done.stdout

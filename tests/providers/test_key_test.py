@@ -122,7 +122,7 @@ def test_it_asks_with_the_key_the_launcher_would_get(user: Sandbox) -> None:
         assert user.ccm("key", "test", "lab", env={"LAB_KEY": "sk-old"}).returncode == 1
         assert user.ccm("key", "test", "lab", env={"LAB_KEY": KEY}).returncode == 0
         done = user.ccm("key", "test", "lab")
-        assert (done.returncode, "no key to be had" in done.stdout) == (1, True)
+        assert (done.returncode, "$LAB_KEY is not set" in done.stdout) == (1, True)
         kept = user.home / "kept"
         kept.write_text("sk-old\n")
         user.must("key", "set", "lab", "--api-key-command", f"cat {kept}")

@@ -286,7 +286,7 @@ def redirects(npm: NpmRegistry, other: NpmRegistry) -> dict[str, Case]:
         "redirect to a file": to("not https", redirect("file:///etc/passwd")),
         "redirect to ftp": to("not https", redirect("ftp://127.0.0.1/x")),
         "redirect to a script": to("not https", redirect("javascript:alert(1)")),
-        "redirect to nobody": to("connection failed", redirect("http://127.0.0.1:9/x")),
+        "redirect to nobody": to("refuses the connection", redirect("http://127.0.0.1:9/x")),
         "redirect to no address": to("can't be asked|can't be used", redirect("http://[x/")),
         "redirect without an address": to("status 302", answer(302)),
         "redirect with a password to a wrong archive": Case(
