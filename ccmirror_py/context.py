@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from ccmirror_py.journal import Journal
     from ccmirror_py.keyring_entries import KeyringEntries
     from ccmirror_py.listing import Place
+    from ccmirror_py.platforms import Platform
     from ccmirror_py.providers import Providers
     from ccmirror_py.registry import Registry
-    from ccmirror_py.release import Platform, Release
+    from ccmirror_py.release import Release
     from ccmirror_py.store import Store
     from ccmirror_py.trash import Trash
     from ccmirror_py.variants import Variants

@@ -95,6 +95,12 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
     sync_directory(path.parent)
 
 
+def make_older(path: Path, other: Path) -> None:
+    """One second older than `other`, whatever order they were written in."""
+    moment = other.stat().st_mtime_ns - 1_000_000_000
+    os.utime(path, ns=(moment, moment))
+
+
 def write_all(file: BinaryIO, content: bytes | memoryview) -> None:
     """An unbuffered write may be short; the rest follows or the error shows."""
     view = memoryview(content)
@@ -239,7 +245,7 @@ def remove_tree(path: Path) -> None:
         sync_directory(path.parent)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: Path | str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _sync(descriptor)
@@ -247,14 +253,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_last(path: Path) -> None:
+def make_last(path: Path | str) -> None:
     """What a killed process did in this directory a moment ago and did not sync; else nothing.
 
     File systems write on their own within half a minute (ext4: 5 seconds, ext4(5), `commit`), so
     what is older is on the disk.
     """
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        if abs(time.time() - path.stat().st_mtime) < _SURELY_WRITTEN:
+        if abs(time.time() - os.stat(path).st_mtime) < _SURELY_WRITTEN:  # noqa: PTH116
             sync_directory(path)
 
 

@@ -85,8 +85,13 @@ class Home:
     def journal(self) -> Path:
         return self.root / ".journal"
 
+    @property
+    def numbers(self) -> Path:
+        """The last number of each variant that is removed, so that none is given twice."""
+        return self.root / ".numbers"
+
     def last_number(self, name: str) -> Path:
-        return self.root / ".numbers" / name
+        return self.numbers / name
 
     @property
     def trash(self) -> Path:

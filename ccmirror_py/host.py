@@ -9,7 +9,7 @@ from ccmirror_py.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ccmirror_py.release import Platform
+    from ccmirror_py.platforms import Platform
 
 _ARCHITECTURES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 _SYSTEMS = {"linux": "linux", "darwin": "darwin", "win32": "win32"}
@@ -30,7 +30,7 @@ def system_and_architecture() -> tuple[str, str]:
 
 def this_platform() -> Platform:
     """UsageError as above."""
-    from ccmirror_py.release import Platform
+    from ccmirror_py.platforms import Platform
 
     os_name, arch = system_and_architecture()
     return Platform(os_name, arch, musl=os_name == "linux" and _is_musl())

@@ -39,6 +39,9 @@ _OWN_ENTRIES = (
     ".credential.new",
 )
 
+_CHANGED = ("", "/generations", "/config", "/config/ccm", "/config/rules", "/config/themes")
+"""Directories of a variant in which ccm makes, replaces or removes something."""
+
 _SEEDS = ("..claude.json.new", ".settings.json.new", "ccm/.seeded.json.new")
 """What is prepared in `config/` to take the place of a file there."""
 
@@ -107,8 +110,9 @@ class Journal:
             return
         entries = os.listdir(self._home.journal)
         announced = {entry.removeprefix(".").removesuffix(".new") for entry in entries}
-        self._make_last({*self._variants.names(), *filter(is_name, announced)})
-        littered = {name for name in self._variants.names() if self._litter(name)}
+        names = self._variants.names()
+        self._make_last({*names, *filter(is_name, announced)})
+        littered = {name for name in names if self._litter(name)}
         for name in sorted(filter(is_name, announced | littered)):
             with self._home.lock_if_free(name) as free:
                 if free:  # else a living command is at work there
@@ -128,13 +132,11 @@ class Journal:
         """What a killed command did last may not be on the disk yet: it has to be, before anything
         is taken away because of it, and before anybody is told that it is done."""
         home = self._home
-        directories = [home.journal, home.staging, home.trash, home.bin_dir]
-        for name in sorted(names):
-            directories += [home.directory(name), home.generations(name), home.config(name)]
-            directories += [home.config(name) / inner for inner in ("ccm", "rules", "themes")]
-            directories.append(home.last_number(name).parent)
-        for directory in dict.fromkeys(directories):
+        for directory in (home.journal, home.staging, home.trash, home.bin_dir, home.numbers):
             fs.make_last(directory)
+        for name in sorted(names):
+            for inner in _CHANGED:
+                fs.make_last(f"{home.root}/{name}{inner}")  # texts: among hundreds it counts
 
     def _take_back(self, name: str) -> None:
         """A removal that did not get as far as `current`: the variant is whole."""
@@ -213,12 +215,13 @@ class Journal:
 
     def _litter(self, name: str) -> list[Path]:
         """What a killed command prepared and did not use: successors, and generations to come."""
+        own = f"{self._home.root}/{name}"
         successors = (
-            self._home.directory(name) / ".current.new",
-            *(self._home.config(name) / seed for seed in _SEEDS),
-            self._home.journal / f".{name}.new",
+            f"{own}/.current.new",
+            *(f"{own}/config/{seed}" for seed in _SEEDS),
+            f"{self._home.journal}/.{name}.new",
         )
-        found = [path for path in successors if os.path.lexists(path)]
+        found = [Path(path) for path in successors if os.path.lexists(path)]
         return found + self._variants.abandoned(name)
 
 

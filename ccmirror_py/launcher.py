@@ -167,17 +167,24 @@ esac
 
 
 def _settings(launch: Launch) -> str:
-    """Claude Code starts without settings it can't read, and says so from 2.1.330 on at most."""
+    """Claude Code starts without settings it can't read, and says so from 2.1.330 on at most.
+
+    ccm made them older than the launcher: nobody wrote to them since, or they are compared. Not
+    always, since sh reads a byte at a time, and that takes longer than all else here.
+    """
+    settings, itself = quote(launch.settings), quote(f"{launch.generation}/launch")
     damaged = "is damaged (its pinned settings are not what ccm wrote); run: ccm doctor --fix"
     return f"""
+{{ [ {itself} -nt {settings} ] && [ ! -h {settings} ]; }} 2>/dev/null || {{
 ccm_settings=
 while IFS= read -r ccm_line || [ -n "$ccm_line" ]; do
   ccm_settings=$ccm_settings$ccm_line'
 '
-done <{quote(launch.settings)}
+done <{settings}
 [ "$ccm_settings" = {quote(launch.pinned)} ] || {{
   ccm_again "$@"
   ccm_fail '{damaged} {launch.name}' 127
+}}
 }}
 """
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ccmirror_py.errors import UsageError
-from ccmirror_py.release import SCOPE
+from ccmirror_py.platforms import SCOPE
 
 # npm's own default: the registry of this domain
 _PUBLIC_DOMAIN = "npmjs.org"

@@ -5,7 +5,8 @@ stays as in the form's base. Claude Code does not paint the terminal's backgroun
 has to stand out from each of the usual ones: WCAG 2.2, 1.4.3 (AA), a ratio of 4.5.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 
 from ccmirror_py.look import Form, Look
 
@@ -83,10 +84,11 @@ def contrast(one: Colour, other: Colour) -> float:
 
 def theme(look: Look, form: Form) -> dict[str, object]:
     """The file themes/ccm.json."""
-    return {"name": f"{look.name} (ccm)", "base": form, "overrides": tokens(look, form)}
+    return {"name": f"{look.name} (ccm)", "base": form, "overrides": dict(tokens(look, form))}
 
 
-def tokens(look: Look, form: Form) -> dict[str, str]:
+@cache  # of many variants most look like another one
+def tokens(look: Look, form: Form) -> Mapping[str, str]:
     """Token to colour: `#rrggbb`, or `ansi:NAME` in the forms of 16 colours."""
     return _sixteen(look, form) if form.endswith("-ansi") else _full(look, form)
 
@@ -96,6 +98,7 @@ def accent(look: Look, form: Form) -> str:
     return tokens(look, form)["claude"]
 
 
+@cache
 def nearest_of_256(value: Colour) -> int:
     """In xterm's cube and greys."""
     steps = (0, 95, 135, 175, 215, 255)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ccmirror_py.errors import UsageError, did_you_mean
-from ccmirror_py.release import FIRST_NATIVE, Platform
+from ccmirror_py.platforms import Platform
+from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.variant import Variant
 from ccmirror_py.version import Version, parse_version
 

@@ -15,15 +15,8 @@ from urllib.parse import quote, urlsplit
 from ccmirror_py import fs
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
 from ccmirror_py.npmrc import NpmConfig
-from ccmirror_py.release import (
-    MEGABYTE,
-    ROOT_PACKAGE,
-    Platform,
-    Release,
-    choose_package,
-    manifest_version,
-    parse_release,
-)
+from ccmirror_py.platforms import ROOT_PACKAGE, Platform
+from ccmirror_py.release import MEGABYTE, Release, choose_package, manifest_version, parse_release
 from ccmirror_py.signature import Signature
 from ccmirror_py.signers import Signers
 from ccmirror_py.transport import Network, Transport, TryAgainError, host, shown

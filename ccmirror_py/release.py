@@ -14,34 +14,15 @@ from typing import TYPE_CHECKING
 
 from ccmirror_py import rule
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
+from ccmirror_py.platforms import ROOT_PACKAGE, SCOPE, Platform
 from ccmirror_py.version import Version, parse_version, version_or_none
 
 if TYPE_CHECKING:
     from ccmirror_py.signature import Signature
 
-SCOPE = "@anthropic-ai"
-ROOT_PACKAGE = f"{SCOPE}/claude-code"
 FIRST_NATIVE = parse_version(rule.FIRST_NATIVE)
 
 MEGABYTE = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Platform:
-    """`os` linux, darwin or win32; `arch` x64 or arm64; `musl` only on Linux."""
-
-    os: str
-    arch: str
-    musl: bool = False
-
-    @property
-    def package(self) -> str:
-        suffix = "-musl" if self.musl else ""
-        return f"{ROOT_PACKAGE}-{self.os}-{self.arch}{suffix}"
-
-    @property
-    def program(self) -> str:
-        return rule.program_name(rule.FIRST_NATIVE, self.os)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from ccmirror_py.archive import RETRY, Entry, GzipStream, wanted_entries
 from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.partial import Partial, is_old
+from ccmirror_py.platforms import Platform
 from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt, write_receipt
-from ccmirror_py.release import Platform, Release, wanted_members
+from ccmirror_py.release import Release, wanted_members
 from ccmirror_py.version import Version, version_or_none
 
 Key = tuple[str, str]

@@ -22,8 +22,8 @@ FILES = {
 
 LAYERS = {
     "pure": "address changes check diagnosis environment errors fields guidance heard launcher "
-    "local_servers look mcp messages model_list name npmrc outcome palette patches prices "
-    "probe probe_access probe_talk provider release rule sealed secret seeding settings "
+    "local_servers look mcp messages model_list name npmrc outcome palette patches platforms "
+    "prices probe probe_access probe_talk provider release rule sealed secret seeding settings "
     "signature statusline streams toml_table variant version",
     "adapter": "ahead archive credential echo fs home host journal keyring_entries line listing "
     "os_keyring partial providers receipt records registry releases sessions signers store times "
@@ -49,7 +49,7 @@ PURE_IMPORTS = {
     "__future__",
     "hashlib",
     *("base64", "binascii", "collections.abc", "contextlib", "dataclasses", "functools", "re"),
-    *("difflib", "glob", "json", "posixpath", "shlex", "tomllib", "typing", "urllib.parse"),
+    *("difflib", "glob", "json", "posixpath", "shlex", "tomllib", "typing", "urllib.parse", "zlib"),
     *("packaging.specifiers", "cryptography.exceptions"),
     *("cryptography.hazmat.primitives.asymmetric.ec", "cryptography.hazmat.primitives.hashes"),
     "cryptography.hazmat.primitives.serialization",

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from ccmirror_py.archive import GzipStream, wanted_entries
 from ccmirror_py.errors import VerificationError
 from ccmirror_py.home import Home
-from ccmirror_py.release import Platform, Release, parse_integrity, wanted_members
+from ccmirror_py.platforms import Platform
+from ccmirror_py.release import Release, parse_integrity, wanted_members
 from ccmirror_py.store import Store
 from ccmirror_py.version import Version
 from tests.npm_registry import NAME, ROOT, WANTED, Member, archive, gzip, sri, tar

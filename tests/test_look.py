@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ FAMILIES = (
 SEEDS = st.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
 
 
-def of(texts: dict[str, str], token: str) -> tuple[int, int, int]:
+def of(texts: Mapping[str, str], token: str) -> tuple[int, int, int]:
     return colour(texts[token])
 
 

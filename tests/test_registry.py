@@ -27,8 +27,9 @@ from ccmirror_py import transport
 from ccmirror_py.cli import wiring
 from ccmirror_py.errors import CcmError, NetworkError, NotFoundError, VerificationError
 from ccmirror_py.npmrc import PUBLIC_REGISTRY, NpmConfig
+from ccmirror_py.platforms import Platform
 from ccmirror_py.registry import Registry
-from ccmirror_py.release import Platform, Release, parse_integrity
+from ccmirror_py.release import Release, parse_integrity
 from ccmirror_py.transport import CHUNK, Network
 from ccmirror_py.version import Channel, Range, Version, parse_version
 from tests.npm_registry import (

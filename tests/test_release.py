@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
+from ccmirror_py.platforms import ROOT_PACKAGE, Platform
 from ccmirror_py.release import (
     FIRST_NATIVE,
     MEGABYTE,
-    ROOT_PACKAGE,
     Integrity,
     Member,
-    Platform,
     Release,
     choose_package,
     parse_integrity,

@@ -18,9 +18,10 @@ from ccmirror_py.errors import CcmError, DamagedError, NotFoundError
 from ccmirror_py.errors import VerificationError as Refused
 from ccmirror_py.home import Home
 from ccmirror_py.npmrc import NpmConfig
+from ccmirror_py.platforms import Platform
 from ccmirror_py.receipt import Receipt
 from ccmirror_py.registry import Registry
-from ccmirror_py.release import Platform, Release
+from ccmirror_py.release import Release
 from ccmirror_py.sealed import opened
 from ccmirror_py.store import Download, Store
 from ccmirror_py.transport import Network

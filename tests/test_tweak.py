@@ -22,7 +22,7 @@ from ccmirror_py.cli import wiring
 from ccmirror_py.errors import CcmError, UsageError
 from ccmirror_py.operations import tweak as operation
 from ccmirror_py.patches import DEFAULT, PATCHES, check_version, chosen, not_applied
-from ccmirror_py.release import Platform
+from ccmirror_py.platforms import Platform
 from ccmirror_py.variant import (
     Choices,
     NoKey,

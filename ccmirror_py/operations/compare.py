@@ -6,8 +6,9 @@ from typing import Literal
 from ccmirror_py import fs
 from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, VerificationError
+from ccmirror_py.platforms import ROOT_PACKAGE, SCOPE
 from ccmirror_py.receipt import Receipt
-from ccmirror_py.release import FIRST_NATIVE, ROOT_PACKAGE, SCOPE
+from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.releases import NotComparedError, Releases
 from ccmirror_py.version import parse_version
 

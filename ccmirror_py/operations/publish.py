@@ -131,6 +131,7 @@ def write_generation(context: Context, coming: Next, staged: Path, final: Path) 
         fs.write_file(staged / name, content, mode)
     launch = render(launch_of(context, coming.variant, final, coming.settings))
     fs.write_file(staged / "launch", launch.encode(), 0o700)
+    fs.make_older(staged / "settings.json", staged / "launch")  # launchers read younger ones
 
 
 def launch_of(
@@ -189,7 +190,7 @@ def is_stale(
 ) -> bool:
     """Whether the current generation differs from what would be made of `coming`."""
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
-    launch = render(launch_of(context, coming, generation, settings))
+    launch = launch_of(context, coming, generation, settings)
     files_of_looks = look_files(context, coming) if with_looks else {}
     looks = {name: content for name, (content, _) in files_of_looks.items()}
     files = [generation / name for name in ("variant.json", "settings.json", "launch", *looks)]
@@ -199,7 +200,7 @@ def is_stale(
         written = [fs.read_file(file) for file in files[1:]]
     except OSError:
         return True
-    same = written == [settings_text(settings).encode(), launch.encode(), *looks.values()]
+    same = written == [launch.pinned.encode(), render(launch).encode(), *looks.values()]
     return not same or replace(coming, updated=variant.updated) != variant
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ccmirror_py import fs
 from ccmirror_py.changes import changes, denied, migrated
@@ -18,14 +19,16 @@ from ccmirror_py.operations.publish import (
     settings_for,
 )
 from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, Refused, Updated
-from ccmirror_py.probe import Row
 from ccmirror_py.release import Release
 from ccmirror_py.settings import denied_tools
 from ccmirror_py.times import now
 from ccmirror_py.variant import Variant, strays
 from ccmirror_py.version import LATEST, Spec, Version, allows
 
-Trial = Callable[[Coming], Row | None]
+if TYPE_CHECKING:
+    from ccmirror_py.probe import Row  # of no use without --probe
+
+Trial = Callable[[Coming], "Row | None"]
 
 
 @dataclass(frozen=True)
@@ -212,13 +215,13 @@ def _moved(before: Variant, spec: Spec, release: Release) -> Variant:
     return replace(before, spec=spec, version=release.version, tweaked=tweaked)
 
 
-def _tried(trial: Trial | None, coming: _Coming, release: Release | None) -> Row | None:
+def _tried(trial: Trial | None, coming: _Coming, release: Release | None) -> "Row | None":
     """What breaks use of it, when that is to be tried. The variant is not held meanwhile for longer
     than its twin is there."""
     return trial(Coming(coming.variant, coming.settings, release)) if trial else None
 
 
-def _refused(seen: Variant, tried: _Coming, row: Row) -> Outcome:
+def _refused(seen: Variant, tried: _Coming, row: "Row") -> Outcome:
     offered = tried.variant.version
     return Refused(seen.name, seen.version, offered, row.step, row.detail, row.fix)
 

@@ -787,7 +787,7 @@ def _without_braces(launch: Launch) -> str:
 
 def _listing_no_path(good: bytes) -> bytes:
     """A receipt without a checksum, as the first ccm wrote them."""
-    plain = {key: value for key, value in json.loads(good).items() if key != "sha256"}
+    plain = {key: value for key, value in json.loads(good).items() if key != "crc32"}
     return json.dumps({**plain, "files": {"\0": ""}}).encode()
 
 
