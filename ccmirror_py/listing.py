@@ -43,7 +43,7 @@ def rows(place: Place, names: Iterable[str]) -> list[tuple[str, ...]]:
         else (
             name,
             entry["provider"],
-            entry["version"],
+            f"{entry['version']}{' tweaked' if entry['tweaked'] else ''}",
             entry["spec"],
             key_text(entry["credential"]),
             age(entry["updated"]),

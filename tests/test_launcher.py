@@ -779,6 +779,37 @@ def test_what_was_replaced_meanwhile_is_asked_of_the_present_launcher_once(
     assert world.run(shell, launch).returncode in (1, 127)
 
 
+@in_every_shell
+def test_pinned_settings_are_compared_unless_they_are_older_than_the_launcher(
+    world: World, shell: str
+) -> None:
+    settings, launch = world.home / "settings.json", world.home / "launch"
+    launch.touch()
+    damaged = "its pinned settings are not what ccm wrote); run: ccm doctor --fix zai"
+
+    def starts(content: str, age: int) -> bool:
+        settings.unlink(missing_ok=True)
+        settings.write_text(content)
+        moment = launch.stat().st_mtime_ns - age * 1_000_000_000
+        os.utime(settings, ns=(moment, moment))
+        done = world.run(shell, world.launch)
+        assert (done.returncode == 0) == (damaged not in done.stderr)
+        return done.returncode == 0
+
+    assert starts("{}\n", age=1)
+    assert starts("{}\n", age=0)
+    assert starts("{}\n", age=-1)
+    assert not starts("{", age=0)
+    assert not starts("{", age=-1)
+    assert not starts("", age=-1)
+    older = world.home / "older"
+    older.write_text("{")
+    os.utime(older, ns=(0, 0))
+    settings.unlink()
+    settings.symlink_to(older)
+    assert damaged in world.run(shell, world.launch).stderr
+
+
 def on_a_terminal(world: World, shell: str, launch: Launch, *words: str) -> str:
     """All that is written there."""
     shutil.rmtree(world.root / "record", ignore_errors=True)

@@ -172,6 +172,8 @@ def test_the_list_needs_neither_a_variant_nor_a_network(tmp_path: Path) -> None:
     lonely = make_sandbox(tmp_path / "home", {})
     told = lonely.must("tweak", "--list")
     assert [line.partition(" ")[0] for line in told.splitlines()] == ["PATCH", *PATCHES]
+    patches = json.loads(lonely.must("tweak", "--list", "--json"))["patches"]
+    assert [patch["id"] for patch in patches] == [*PATCHES]
     assert not lonely.ccm_home.exists()
 
 
@@ -507,6 +509,7 @@ def test_the_real_tweakcc_patches_the_real_claude_code_and_all_commands_tell_the
     assert record["tweaked"] == {"by": "tweakcc 4.0.11", "patches": wanted.split(",")}
     assert f"since then, by tweakcc 4.0.11: {wanted.replace(',', ', ')}" in old.must("show", "old")
     assert "tweaked" not in old.must("show", "beside")
+    assert "2.1.112 tweaked" in old.must("list")
     assert f"ok, as tweakcc 4.0.11 left it: {program.parent}" in old.must("verify")
     checks = json.loads(old.must("doctor", "old", "--launch", "--json"))["checks"]
     told_of = {check["name"]: check["detail"] for check in checks}
