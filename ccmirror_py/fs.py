@@ -195,7 +195,7 @@ def clone_tree(source: Path, target: Path) -> None:
 
 def copy_file(source: Path, target: Path, mode: int) -> None:
     """A new file of the same content, with bytes of its own: who writes to it changes no other."""
-    with source.open("rb") as old, new_file(target, mode) as new:
+    with open_regular(source) as old, new_file(target, mode) as new:
         while chunk := old.read(1024 * 1024):
             write_all(new, chunk)
     sync_directory(target.parent)
@@ -337,7 +337,7 @@ def _reflink(source: Path, target: Path) -> bool:
         return False
     import fcntl
 
-    with source.open("rb") as old, new_file(target, source.stat().st_mode & 0o777) as new:
+    with open_regular(source) as old, new_file(target, source.stat().st_mode & 0o777) as new:
         try:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
         except OSError:
