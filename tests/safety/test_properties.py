@@ -636,7 +636,7 @@ class Generation:
 
     @property
     def program(self) -> tuple[str, ...]:
-        return (self.version, self.model, self.url, self.made)
+        return (self.version, self.model, self.url)
 
 
 @dataclass
