@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ccmirror_py.environment import KEY_VARIABLES, MCP_KEY
-from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Choices, Credential, NoKey
+
+if TYPE_CHECKING:
+    from ccmirror_py.provider import Provider
 
 Servers = dict[str, dict[str, Any]]
 
 
 def servers_of(
-    provider: Provider, choices: Choices, credential: Credential, key_variable: str | None
+    provider: "Provider", choices: Choices, credential: Credential, key_variable: str | None
 ) -> Servers:
     """The chosen servers that the provider's file still has.
 
@@ -44,13 +46,13 @@ def servers_of(
     return found
 
 
-def _lent(text: str, provider: Provider) -> str:
+def _lent(text: str, provider: "Provider") -> str:
     for variable in provider.auth.variables:
         text = text.replace(f"${{{variable}}}", f"${{{MCP_KEY}}}")
     return text
 
 
-def needed_variables(provider: Provider, servers: Mapping[str, object]) -> list[str]:
+def needed_variables(provider: "Provider", servers: Mapping[str, object]) -> list[str]:
     """Of the shell: those these servers read their key from."""
     text = json.dumps(servers)
     return [variable for variable in provider.auth.variables if f"${{{variable}}}" in text]

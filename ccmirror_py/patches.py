@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from ccmirror_py.errors import UsageError, did_you_mean
 from ccmirror_py.platforms import Platform
-from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.variant import Variant
-from ccmirror_py.version import Version, parse_version
+from ccmirror_py.version import FIRST_NATIVE, Version, parse_version
 
 VERSION = "4.0.11"
 TOOL = f"tweakcc {VERSION}"

@@ -6,6 +6,7 @@ Apart from release.py, since every command asks where it runs and few what is pu
 from dataclasses import dataclass
 
 from ccmirror_py import rule
+from ccmirror_py.version import Version
 
 SCOPE = "@anthropic-ai"
 ROOT_PACKAGE = f"{SCOPE}/claude-code"
@@ -27,3 +28,8 @@ class Platform:
     @property
     def program(self) -> str:
         return rule.program_name(rule.FIRST_NATIVE, self.os)
+
+
+def program_of(version: Version, platform: Platform) -> str:
+    """Path of what is executed, relative to the release."""
+    return rule.program_name(str(version), platform.os)

@@ -23,6 +23,8 @@ from ccmirror_py.transport import Network, Transport, TryAgainError, host, shown
 from ccmirror_py.version import Channel, Range, Spec, Version, version_or_none
 
 TRIES = 5
+_MUCH = MEGABYTE
+"""Bytes: a connection that brought so many and broke is taken up again without a pause."""
 LONGEST_PAUSE = 30.0
 DOCUMENT_LIMIT = 4 * MEGABYTE
 """Five times the largest there is; a hostile one takes 25 times its size once it is JSON."""
@@ -135,7 +137,8 @@ class Registry:
                 tries = 1 if received > before else tries + 1
                 if tries >= TRIES:
                     raise self._given_up(url, error) from None
-                self._pause(_delay(error, tries))
+                if received - before < _MUCH or error.after is not None:
+                    self._pause(_delay(error, tries))
 
     def _manifest(self, spec: Spec) -> Mapping[str, object]:
         """The root package's document of the version that `spec` means."""

@@ -12,15 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ccmirror_py import rule
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
 from ccmirror_py.platforms import ROOT_PACKAGE, SCOPE, Platform
-from ccmirror_py.version import Version, parse_version, version_or_none
+from ccmirror_py.version import FIRST_NATIVE, Version, version_or_none
 
 if TYPE_CHECKING:
     from ccmirror_py.signature import Signature
 
-FIRST_NATIVE = parse_version(rule.FIRST_NATIVE)
 
 MEGABYTE = 1024 * 1024
 
@@ -67,11 +65,6 @@ class Release:
     def key(self) -> tuple[str, str]:
         """Where the store keeps it: package without scope, version."""
         return self.package.removeprefix(f"{SCOPE}/"), str(self.version)
-
-
-def program_of(version: Version, platform: Platform) -> str:
-    """Path of what is executed, relative to the release."""
-    return rule.program_name(str(version), platform.os)
 
 
 def wanted_members(release: Release, platform: Platform) -> tuple[Member, ...]:

@@ -5,6 +5,7 @@ journal moves things in and out; here they are only looked at, and deleted.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from ccmirror_py.name import is_name
 
 KEPT = timedelta(days=30)
 _TIME = "%Y%m%dT%H%M%S%fZ"
+_PARTS = "([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{6})Z"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,12 @@ class Trash:
         name, _, moment = id_.rpartition("~")
         path = self._home.trash / id_
         try:
-            removed = datetime.strptime(moment, _TIME).replace(tzinfo=UTC)
+            parts = re.fullmatch(_PARTS, moment)
+            if not parts:
+                return None
+            # strptime takes 3 ms to import
+            year, month, day, hour, minute, second, microsecond = map(int, parts.groups())
+            removed = datetime(year, month, day, hour, minute, second, microsecond, UTC)
             entry = Trashed(id_, name, removed, path)
             is_ours = is_name(name) and bool(entry.expires)
         except (ValueError, OverflowError):  # a time after the last there is

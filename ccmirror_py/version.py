@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import total_ordering
 
+from ccmirror_py import rule
 from ccmirror_py.rule import CHANNEL, SERIES, check_rule, check_version, version_parts
 
 
@@ -69,6 +70,9 @@ LATEST = Channel("latest")
 def parse_version(text: str) -> Version:
     """`2.1.330` or `2.1.330-beta.1`; UsageError for anything else."""
     return Version(*check_version(text))
+
+
+FIRST_NATIVE = parse_version(rule.FIRST_NATIVE)
 
 
 def version_or_none(text: object) -> Version | None:

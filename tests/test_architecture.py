@@ -36,7 +36,8 @@ LAYERS = {
     "operations.probe_launch operations.probed operations.prune operations.publish "
     "operations.remove operations.restyle operations.rollback operations.run "
     "operations.trash operations.trial operations.tweak operations.twin operations.update",
-    "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_key "
+    "cli": "__main__ cli.app cli.commands_change cli.commands_check cli.commands_create "
+    "cli.commands_key "
     "cli.commands_look cli.commands_mcp cli.commands_probe cli.commands_providers "
     "cli.commands_theme cli.commands_trash cli.commands_tweak cli.commands_versions "
     "cli.completing cli.main cli.options cli.params cli.provider_json cli.render "

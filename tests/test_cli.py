@@ -306,7 +306,7 @@ def test_update_pin_unpin_rollback_and_remove_tell_what_became_of_it(
         ),
         (
             "rm e --yes --keep-config --purge",
-            f"e is gone.\n  kept for a new one: {user.ccm_home / 'e'}\n",
+            f"e is gone.\n  kept for a new one: {user.ccm_home / 'e' / 'config'}\n",
         ),
         ("prune", None),
         ("versions", ""),
@@ -749,7 +749,7 @@ def test_without_a_terminal_nothing_is_asked_and_the_option_is_named(
 ) -> None:
     cases = {
         "create x": "--provider",
-        "create x --provider zai": "--api-key-env VARIABLE, --api-key-stdin, --api-key-command",
+        "create x --provider zai": "--api-key-env VARIABLE, --api-key-stdin, --api-key-keyring",
         "create x --provider openrouter --api-key-stdin": "--model MODEL",
         "create x --provider custom --model m --api-key-stdin": "--base-url",
     }

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccmirror_py.errors import NetworkError, NotFoundError, VerificationError
-from ccmirror_py.platforms import ROOT_PACKAGE, Platform
+from ccmirror_py.platforms import ROOT_PACKAGE, Platform, program_of
 from ccmirror_py.release import (
-    FIRST_NATIVE,
     MEGABYTE,
     Integrity,
     Member,
@@ -19,10 +18,9 @@ from ccmirror_py.release import (
     choose_package,
     parse_integrity,
     parse_release,
-    program_of,
     wanted_members,
 )
-from ccmirror_py.version import Version, parse_version
+from ccmirror_py.version import FIRST_NATIVE, Version, parse_version
 
 
 def nobody(message: str, signatures: object) -> None:

@@ -20,7 +20,7 @@ _PASS_ON = {
 }
 
 _COMMANDS = {
-    "create": "change create",
+    "create": "create create",
     "list": "look list_",
     "ls": "look list_",
     "show": "look show",

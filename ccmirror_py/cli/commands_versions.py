@@ -9,11 +9,11 @@ from ccmirror_py.cli.options import AsJson, DryRun, Name, Names, Probe
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
 from ccmirror_py.environment import weakness
-from ccmirror_py.outcome import Current, Failed, Outcome, Refused
 from ccmirror_py.version import parse_spec
 
 if TYPE_CHECKING:
     from ccmirror_py.operations.update import Trial
+    from ccmirror_py.outcome import Outcome
 
 
 def update(
@@ -34,10 +34,11 @@ def update(
     as_json: AsJson = False,
 ) -> None:
     """Bring variants to the newest version their rules allow."""
-    from ccmirror_py.operations import update as operation
-
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "update")
+    from ccmirror_py.operations import update as operation
+    from ccmirror_py.outcome import Failed, Refused
+
     spec = parse_spec(claude_version) if claude_version else None
     trial = _trial(context) if probe else None
     request = operation.UpdateRequest(chosen, spec, dry_run, allow_older, keep_provider, trial)
@@ -58,7 +59,9 @@ def _trial(context: Context) -> "Trial":
     )
 
 
-def _report_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
+def _report_outcomes(outcomes: "list[Outcome]", as_json: bool) -> None:
+    from ccmirror_py.outcome import Failed, Refused
+
     if as_json:
         out_json({"schema": 1, "outcomes": [render.outcome_json(o) for o in outcomes]})
         return
@@ -78,6 +81,7 @@ def pin(
 ) -> None:
     """Keep a variant within a rule, or at the version it has."""
     from ccmirror_py.operations import update as operation
+    from ccmirror_py.outcome import Current, Refused
 
     context = wiring.context()
     trial = _trial(context) if probe else None

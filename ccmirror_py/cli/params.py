@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ccmirror_py.address import check_base_url, host_of
 from ccmirror_py.context import Context
@@ -13,8 +13,6 @@ from ccmirror_py.credential import NewKey, check_variable, found_credential
 from ccmirror_py.environment import ANTHROPIC_URL
 from ccmirror_py.errors import UsageError
 from ccmirror_py.look import NO_THEME, Looks
-from ccmirror_py.provider import TIERS, AuthStyle, Provider
-from ccmirror_py.provider import in_region as region_of
 from ccmirror_py.secret import parse_secret
 from ccmirror_py.toml_table import check_text
 from ccmirror_py.variant import (
@@ -27,6 +25,9 @@ from ccmirror_py.variant import (
     given_for,
 )
 from ccmirror_py.variants import Broken
+
+if TYPE_CHECKING:
+    from ccmirror_py.provider import AuthStyle, Provider  # many commands need none
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class KeyOptions:
 
 
 def decide_key(
-    context: Context, name: str, provider: Provider, choices: Choices, options: KeyOptions
+    context: Context, name: str, provider: "Provider", choices: Choices, options: KeyOptions
 ) -> NewKey:
     """How the key comes: as the options say, else found, else asked for on a terminal."""
     found = None if options.any else _found(context, provider, choices.base_url)
@@ -53,7 +54,7 @@ def decide_key(
 
 
 def given_key(
-    context: Context, name: str, provider: Provider, choices: Choices, options: KeyOptions
+    context: Context, name: str, provider: "Provider", choices: Choices, options: KeyOptions
 ) -> NewKey:
     """The same without what is found. UsageError when several options say something."""
     stored = options.stdin or options.keyring
@@ -85,14 +86,14 @@ def given_key(
     return NewKey(credential, parse_secret(asked_key(context, name, provider, there)))
 
 
-def _cloud_has_its_own(provider: Provider) -> UsageError:
+def _cloud_has_its_own(provider: "Provider") -> UsageError:
     return UsageError(
         f"{provider.name} takes the cloud's own credentials, not a key of ccm's.",
         f"Export what its tools use; see: ccm providers show {provider.id}",
     )
 
 
-def _found(context: Context, provider: Provider, base_url: str | None) -> NewKey | None:
+def _found(context: Context, provider: "Provider", base_url: str | None) -> NewKey | None:
     credential = found_credential(provider, context.environ)
     if isinstance(credential, FromVariable):
         goes = f" and goes to {base_url}" if base_url and base_url != provider.base_url else ""
@@ -102,7 +103,7 @@ def _found(context: Context, provider: Provider, base_url: str | None) -> NewKey
     return NewKey(credential) if credential else None
 
 
-def asked_key(context: Context, name: str, provider: Provider, there: str) -> str:
+def asked_key(context: Context, name: str, provider: "Provider", there: str) -> str:
     """Typed on a terminal, to be sent to `there`."""
     if provider.auth.key == "cloud":
         raise _cloud_has_its_own(provider)
@@ -162,6 +163,8 @@ def ask(question: str, missing: str, hint: str) -> str:
 
 def models(model: str | None, tiers: Mapping[str, str | None]) -> dict[str, str]:
     """`--model` for every tier, then what single tiers say."""
+    from ccmirror_py.provider import TIERS
+
     chosen = {tier: model for tier in TIERS if model is not None}
     chosen |= {tier: text for tier, text in tiers.items() if text is not None}
     for text in chosen.values():
@@ -235,14 +238,16 @@ def base_url(text: str | None) -> str | None:
         ) from None
 
 
-def auth_style(text: str | None) -> AuthStyle | None:
+def auth_style(text: str | None) -> "AuthStyle | None":
     if text not in (None, "bearer", "x-api-key"):
         raise UsageError(f"'{text}' is not a way to send a key.", "It is bearer or x-api-key.")
-    return cast(AuthStyle | None, text)
+    return cast("AuthStyle | None", text)
 
 
-def in_region(context: Context, provider: Provider, region: str | None) -> Provider:
+def in_region(context: Context, provider: "Provider", region: str | None) -> "Provider":
     """The provider there; a region that is a provider of its own is named."""
+    from ccmirror_py.provider import in_region as region_of
+
     other = f"{provider.id}-{region}"
     if region and region not in provider.regions and other in context.providers.ids():
         raise UsageError(

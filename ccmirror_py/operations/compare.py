@@ -8,9 +8,8 @@ from ccmirror_py.context import Context
 from ccmirror_py.errors import CcmError, VerificationError
 from ccmirror_py.platforms import ROOT_PACKAGE, SCOPE
 from ccmirror_py.receipt import Receipt
-from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.releases import NotComparedError, Releases
-from ccmirror_py.version import parse_version
+from ccmirror_py.version import FIRST_NATIVE, parse_version
 
 _PREFIX = ROOT_PACKAGE.removeprefix(f"{SCOPE}/") + "-"
 

@@ -21,7 +21,6 @@ from ccmirror_py.operations.publish import (
     resolve,
     settings_for,
 )
-from ccmirror_py.release import FIRST_NATIVE
 from ccmirror_py.settings import (
     merged_settings,
     network_settings,
@@ -30,6 +29,7 @@ from ccmirror_py.settings import (
 )
 from ccmirror_py.variant import FromFile, FromKeyring, FromVariable, Variant, strays
 from ccmirror_py.variants import Broken
+from ccmirror_py.version import FIRST_NATIVE
 
 _LOOKS = 5
 

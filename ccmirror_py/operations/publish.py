@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
@@ -23,8 +24,8 @@ from ccmirror_py.errors import UsageError, VerificationError
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.mcp import as_argument, servers_of
 from ccmirror_py.operations.looks import look_files, seed_config, title
+from ccmirror_py.platforms import program_of
 from ccmirror_py.provider import Provider
-from ccmirror_py.release import FIRST_NATIVE, Release, program_of
 from ccmirror_py.secret import Secret
 from ccmirror_py.sessions import running_sessions
 from ccmirror_py.settings import (
@@ -35,6 +36,10 @@ from ccmirror_py.settings import (
 )
 from ccmirror_py.variant import Credential, FromKeyring, NoKey, Variant, given_for, strays, to_json
 from ccmirror_py.variants import Broken
+from ccmirror_py.version import FIRST_NATIVE
+
+if TYPE_CHECKING:
+    from ccmirror_py.release import Release
 
 START_TIMEOUT = 30.0
 
@@ -58,7 +63,7 @@ class Coming:
 
     variant: Variant
     settings: Mapping[str, object]
-    release: Release | None
+    release: "Release | None"
 
 
 def publish(context: Context, coming: Next) -> None:
@@ -71,7 +76,9 @@ def publish(context: Context, coming: Next) -> None:
     try:
         fs.clone_tree(coming.release, staged / "native")
         write_generation(context, coming, staged, generation)
-        check_start(staged / "native" / program_of(variant.version, context.platform), variant)
+        if not coming.release.is_relative_to(context.home.generations(variant.name)):
+            # else it started here when that generation was made
+            check_start(staged / "native" / program_of(variant.version, context.platform), variant)
         seed_config(context, variant, coming.forced)
         context.variants.commit(variant.name, number, staged)
     except BaseException:

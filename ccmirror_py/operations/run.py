@@ -17,7 +17,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.errors import DamagedError, NotFoundError, UsageError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.publish import check_start, launch_of, network
-from ccmirror_py.release import program_of
+from ccmirror_py.platforms import program_of
 from ccmirror_py.settings import merged_settings, network_settings, settings_text
 from ccmirror_py.variant import Variant
 from ccmirror_py.version import Version, parse_version

@@ -20,11 +20,12 @@ from ccmirror_py.operations.publish import START_TIMEOUT, Next, publish, setting
 from ccmirror_py.operations.twin import ended_by_a_signal
 from ccmirror_py.patches import DEFAULT, TOOL, Patch, check_version, chosen, not_applied
 from ccmirror_py.patches import settings_for as tweakcc_settings
+from ccmirror_py.platforms import program_of
 from ccmirror_py.receipt import RECEIPT, write_receipt
-from ccmirror_py.release import FIRST_NATIVE, program_of
 from ccmirror_py.store import file_problems, file_sha256
 from ccmirror_py.times import now
 from ccmirror_py.variant import Tweaked, Variant
+from ccmirror_py.version import FIRST_NATIVE
 
 
 @dataclass(frozen=True)

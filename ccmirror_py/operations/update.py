@@ -19,7 +19,6 @@ from ccmirror_py.operations.publish import (
     settings_for,
 )
 from ccmirror_py.outcome import Current, Failed, Kept, Outcome, Refreshed, Refused, Updated
-from ccmirror_py.release import Release
 from ccmirror_py.settings import denied_tools
 from ccmirror_py.times import now
 from ccmirror_py.variant import Variant, strays
@@ -27,6 +26,7 @@ from ccmirror_py.version import LATEST, Spec, Version, allows
 
 if TYPE_CHECKING:
     from ccmirror_py.probe import Row  # of no use without --probe
+    from ccmirror_py.release import Release
 
 Trial = Callable[[Coming], "Row | None"]
 
@@ -183,7 +183,7 @@ def unpin(context: Context, name: str) -> Variant:
 
 
 def _move(
-    context: Context, seen: Variant, spec: Spec, release: Release, request: UpdateRequest
+    context: Context, seen: Variant, spec: Spec, release: "Release", request: UpdateRequest
 ) -> Outcome:
     """`seen` is the variant for which `spec` was resolved; what another ccm did since counts."""
     name = seen.name
@@ -209,13 +209,13 @@ def _move(
     return _outcome(before, release.version, coming.changes)
 
 
-def _moved(before: Variant, spec: Spec, release: Release) -> Variant:
+def _moved(before: Variant, spec: Spec, release: "Release") -> Variant:
     """Another version is not tweaked: nobody knows whether the same patches work there."""
     tweaked = before.tweaked if before.version == release.version else None
     return replace(before, spec=spec, version=release.version, tweaked=tweaked)
 
 
-def _tried(trial: Trial | None, coming: _Coming, release: Release | None) -> "Row | None":
+def _tried(trial: Trial | None, coming: _Coming, release: "Release | None") -> "Row | None":
     """What breaks use of it, when that is to be tried. The variant is not held meanwhile for longer
     than its twin is there."""
     return trial(Coming(coming.variant, coming.settings, release)) if trial else None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ccmirror_py import store, transport
-from ccmirror_py.cli import commands_change, commands_versions, render
+from ccmirror_py.cli import commands_change, commands_create, commands_versions, render
 from ccmirror_py.cli.main import main
 from ccmirror_py.operations import create
 from ccmirror_py.registry import Registry
@@ -26,7 +26,16 @@ from tests.conftest import Sandbox
 from tests.npm_registry import NpmRegistry
 
 # imported here, once: a child begins with all it needs
-_WARM = (commands_change, commands_versions, create, render, store, transport, Registry)
+_WARM = (
+    commands_change,
+    commands_create,
+    commands_versions,
+    create,
+    render,
+    store,
+    transport,
+    Registry,
+)
 
 OLD, NEW = "2.1.329", "2.1.330"
 _CHANGES = frozenset(

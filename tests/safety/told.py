@@ -16,6 +16,7 @@ from ccmirror_py import registry, transport  # noqa: F401
 from ccmirror_py.cli import (  # noqa: F401
     app,
     commands_change,
+    commands_create,
     main,
 )
 from ccmirror_py.operations import (  # noqa: F401
