@@ -171,7 +171,7 @@ def in_region(provider: Provider, name: str | None) -> Provider:
             f"{provider.name} has no region or plan '{name}'.",
             f"There is: {known}; or none of them. See: ccm providers show {provider.id}"
             if known
-            else f"Leave --region out, or see: ccm providers show {provider.id}",
+            else f"It has one endpoint; leave it out. See: ccm providers show {provider.id}",
         )
     return replace(
         provider,

@@ -50,12 +50,5 @@ def read_receipt(path: Path | str) -> Receipt:
 
 def write_receipt(directory: Path, receipt: Receipt) -> None:
     """Into `directory`, which has none."""
-    fs.write_file(directory / RECEIPT, _content(receipt), 0o444)
-
-
-def replace_receipt(directory: Path, receipt: Receipt) -> None:
-    fs.replace_file(directory / RECEIPT, _content(receipt), 0o444)
-
-
-def _content(receipt: Receipt) -> bytes:
-    return json.dumps(sealed(asdict(receipt)), indent=1).encode()
+    content = json.dumps(sealed(asdict(receipt)), indent=1).encode()
+    fs.write_file(directory / RECEIPT, content, 0o444)

@@ -9,7 +9,6 @@ import hashlib
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from ccmirror_py import fs
@@ -18,7 +17,7 @@ from ccmirror_py.errors import DamagedError, NotFoundError, VerificationError
 from ccmirror_py.home import Home
 from ccmirror_py.partial import Partial, is_old
 from ccmirror_py.platforms import Platform
-from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt, replace_receipt, write_receipt
+from ccmirror_py.receipt import RECEIPT, Receipt, read_receipt, write_receipt
 from ccmirror_py.release import Release, wanted_members
 from ccmirror_py.version import Version, version_or_none
 
@@ -85,16 +84,7 @@ class Store:
                 self.drop_partials(only_old=True)
                 self._install(release, download, say)
                 self._sound.add(release.key)
-            self._remember_states(release.key)
             yield directory
-
-    def _remember_states(self, key: Key) -> None:
-        """Of files that are right and came here another way, as from a backup: else every command
-        would read them again. The lock is held."""
-        receipt, directory = self.receipt(key), self.directory(key)
-        states = {name: _state(directory / name) for name in receipt.files}
-        if states != receipt.states:
-            replace_receipt(directory, replace(receipt, states=states))
 
     def receipts(self) -> Iterator[Receipt]:
         """Of what is installed, and of what variants were made from; unreadable ones are left out.

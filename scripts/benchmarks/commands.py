@@ -1,19 +1,13 @@
 """How long commands take, beside an interpreter that does nothing."""
 
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from homes import VERSION, User, user
 from table import Row, Run, medians, ready
-
-from tests.conftest import REAL_CACHE, make_sandbox, provide
 
 REFERENCE = "python -c pass"
 KEY = "sk-0123456789"
@@ -32,8 +26,6 @@ def rows(quick: bool) -> list[Row]:
         found += _updates(some, few, times)
     with user(many) as crowd:
         found += _beside(crowd, times, [_list(crowd, many, 7), _list_json(crowd, many)])
-    with _stored(quick) as owner:
-        found += _real(owner, times)
     return found if quick else found + _peers(times)
 
 
@@ -136,37 +128,6 @@ def _new_releases(at: User, few: int) -> Row:
     each = (sorted(together)[1] - sorted(alone)[1]) / (few - 1)
     _say(f"ccm update --all, a new release, {few} variants: {told}")
     return Row(f"ccm update --all, new release, each of {few}", each, "15 ms", 0.015, 1)
-
-
-@contextmanager
-def _stored(quick: bool) -> Iterator[User]:
-    """Somebody with the variant `v0` of the real Claude Code, or of a stand-in."""
-    if quick:
-        with user(1) as stand_in:
-            yield stand_in
-        return
-    with TemporaryDirectory(dir=REAL_CACHE) as folder, user(0) as other:
-        sandbox = make_sandbox(Path(folder) / "home", {})
-        provide(sandbox, VERSION)
-        receipt = next(sandbox.ccm_home.glob(f".store/*/{VERSION}/receipt.json")).read_text()
-        integrity = {"integrity": json.loads(receipt)["integrity"]}
-        other.registry.publish(VERSION, dist=integrity)  # the store has these bytes
-        path = f"{sandbox.home}/.local/bin:{other.environ['PATH']}"
-        owner = User(
-            sandbox.home, other.registry, {**other.environ, "HOME": str(sandbox.home), "PATH": path}
-        )
-        owner.ccm("create", "v0", "--provider", "echo")()
-        yield owner
-
-
-def _real(at: User, times: int) -> list[Row]:
-    again = at.ccm("create", "second", "--provider", "echo")
-    again()
-    new, old = (at.home / f".ccm/{name}/current/native/claude" for name in ("second", "v0"))
-    if new.stat().st_ino != old.stat().st_ino:
-        _say("the second variant shares no inode: the file system shares blocks, or copies")
-    gone = at.ccm("remove", "second", "--purge", "--yes")
-    return _beside(at, times, [("second variant of a version", (gone, again), 10)])
 
 
 def _launches(at: User, times: int) -> list[Row]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from table import Row, Run, as_text, medians
+from table import Row, Run, as_text, medians, ready
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 VENV = CHECKOUT / ".venv" / "bin"
@@ -56,7 +56,7 @@ class Bench:
 
         def run(home: Path) -> None:
             words = ["create", "a", "--provider", "echo"]
-            said = self._do([str(VENV / "python"), "-c", COUNTED, *words], line, home)
+            said = self.done([str(VENV / "python"), "-c", COUNTED, *words], line, home)
             self.megabytes.append(int(said.split()[-1]))
 
         return run
@@ -72,11 +72,11 @@ class Bench:
 
     def _run(self, argv: list[str], line: str) -> Callable[[Path], None]:
         def run(home: Path) -> None:
-            self._do(argv, line, home)
+            self.done(argv, line, home)
 
         return run
 
-    def _do(self, argv: list[str], line: str, home: Path) -> str:
+    def done(self, argv: list[str], line: str, home: Path) -> str:
         done = subprocess.run(
             argv,
             env=self.environ(line, home),
@@ -156,8 +156,33 @@ def rows(quick: bool) -> list[Row]:
         plain, far, cut = at.medians(at.create("plain"), at.create("far"), at.create("cut"))
         found.append(Row("cold create, 50 ms away", far, "cold create", plain, None))
         found.append(Row("cold create, cut every 60 MB", cut, "cold create", plain, 1.25))
+        found.append(_second(at, 1 if quick else 21))
         print(f"most memory of a cold create: {max(at.megabytes)} MB (goal: 80)", file=sys.stderr)
     return found
+
+
+def _second(at: Bench, times: int) -> Row:
+    """Of a version that is there already."""
+    home = at.where / "warm"
+    home.mkdir()
+    at.create("plain")(home)
+    ccm = str(VENV / "ccm")
+
+    def make() -> None:
+        at.done([ccm, "create", "second", "--provider", "echo"], "plain", home)
+
+    def remove() -> None:
+        at.done([ccm, "remove", "second", "--purge", "--yes"], "plain", home)
+
+    def python() -> None:
+        at.done([str(VENV / "python"), "-c", "pass"], "plain", home)
+
+    make()
+    files = [home / ".ccm" / name / "current" / "native" / "claude" for name in ("a", "second")]
+    if len({file.stat().st_ino for file in files}) == 2:
+        print("the second variant shares no inode: shared blocks, or a copy", file=sys.stderr)
+    reference, taken = medians([(ready, python), (remove, make)], times)
+    return Row("second variant of a version", taken, "python -c pass", reference, 10)
 
 
 if __name__ == "__main__":
