@@ -2,7 +2,6 @@
 memory it takes. The child inherits what a test put in place, seeded mistakes too.
 """
 
-import json
 import os
 import re
 import resource
@@ -15,27 +14,12 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-from ccmirror_py import store, transport
-from ccmirror_py.cli import commands_change, commands_create, commands_versions, render
+from ccmirror_py import transport
 from ccmirror_py.cli.main import main
-from ccmirror_py.operations import create
-from ccmirror_py.registry import Registry
 from tests.conftest import Sandbox
 from tests.npm_registry import NpmRegistry
-
-# imported here, once: a child begins with all it needs
-_WARM = (
-    commands_change,
-    commands_create,
-    commands_versions,
-    create,
-    render,
-    store,
-    transport,
-    Registry,
-)
+from tests.safety.fork import Tell, told_by, warm
 
 OLD, NEW = "2.1.329", "2.1.330"
 _CHANGES = frozenset(
@@ -67,63 +51,46 @@ def ccm(
     sandbox: Sandbox, *words: str, env: Mapping[str, str] | None = None, read_timeout: float = 30
 ) -> Ended:
     """`ccm WORDS`, whose pauses between tries are noted down instead of waited for."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        transport.CONNECT_AND_READ_TIMEOUT = (10.0, read_timeout)
-        _child(sandbox, words, {**sandbox.environ, **(env or {})}, writing)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        report = pipe.read()
-    _, status = os.waitpid(pid, 0)
-    if not report:
-        return Ended(-1, f"ended by signal {os.WTERMSIG(status)}", (), 0, PATIENCE, ())
-    told = json.loads(report)
-    return Ended(**{**told, "outside": tuple(told["outside"]), "paused": tuple(told["paused"])})
+    warm()
+    told, code = told_by(
+        lambda tell: _child(sandbox, words, {**sandbox.environ, **(env or {})}, read_timeout, tell)
+    )
+    return told[0] if told else Ended(-1, f"ended by signal {-code}", (), 0, PATIENCE, ())
 
 
 def _child(
-    sandbox: Sandbox, words: tuple[str, ...], environ: Mapping[str, str], report: int
-) -> NoReturn:
+    sandbox: Sandbox,
+    words: tuple[str, ...],
+    environ: Mapping[str, str],
+    read_timeout: float,
+    tell: Tell,
+) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(PATIENCE)
+    transport.CONNECT_AND_READ_TIMEOUT = (10.0, read_timeout)
     outside: list[str] = []
     paused: list[float] = []
     code, begin, before = 0, time.monotonic(), _peak()
+    said = open(sandbox.home.parent / "said", "w+", encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stdout = sys.stderr = said
+    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(sandbox.home)
+    sys.argv = ["ccm", *words]
+    sys.dont_write_bytecode = True
+    time.sleep = paused.append  # type: ignore[assignment]
+    sys.addaudithook(lambda event, args: _note(sandbox.ccm_home, outside, event, args))
     try:
-        said = open(sandbox.home.parent / "said", "w+", encoding="utf-8")  # noqa: PTH123, SIM115
-        sys.stdout = sys.stderr = said
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
-        os.environ.clear()
-        os.environ.update(environ)
-        os.chdir(sandbox.home)
-        sys.argv = ["ccm", *words]
-        sys.dont_write_bytecode = True
-        time.sleep = paused.append  # type: ignore[assignment]
-        sys.addaudithook(lambda event, args: _note(sandbox.ccm_home, outside, event, args))
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 1
-        except BaseException:  # noqa: BLE001 (a traceback is what the user would see)
-            code = 1
-            said.write(traceback.format_exc())
-        taken = time.monotonic() - begin
-        said.seek(0)
-        told = {
-            "code": code,
-            "said": said.read(),
-            "outside": outside,
-            "grown": _peak() - before,
-            "seconds": taken,
-            "paused": paused,
-        }
-        data = json.dumps(told).encode()
-        while data:
-            data = data[os.write(report, data) :]
-    finally:
-        os._exit(0)
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+    except BaseException:  # noqa: BLE001 (a traceback is what the user would see)
+        code = 1
+        said.write(traceback.format_exc())
+    seconds = time.monotonic() - begin
+    said.seek(0)
+    tell(Ended(code, said.read(), tuple(outside), _peak() - before, seconds, tuple(paused)))
 
 
 def _peak() -> int:

@@ -17,7 +17,8 @@ from pathlib import Path
 from ccmirror_py.home import LOCK_TIMEOUT
 from tests.conftest import Sandbox
 from tests.npm_registry import NpmRegistry
-from tests.safety.forked import KILLED, Started, command, in_own_process, start, warm
+from tests.safety.fork import warm
+from tests.safety.forked import KILLED, Started, command, in_own_process, start
 
 OLD, NEW, NEWER = "2.1.400", "2.1.401", "2.1.402"
 STEADY, PASSING = ("alpha", "beta"), ("gamma", "delta")

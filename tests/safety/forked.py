@@ -4,19 +4,16 @@ What runs is `ccmirror_py.cli.main.main` with the words of a command line, in a 
 with its own environment, standard streams and exit code, as a shell would start it.
 """
 
-import json
 import os
-import pkgutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-import ccmirror_py
+from tests.safety.fork import told_by
 
 KILLED = -int(signal.SIGKILL)
 
@@ -39,15 +36,6 @@ class Started:
 
     def said(self) -> str:
         return self.output.read_text(errors="replace")
-
-
-def warm() -> None:
-    """Import what any command imports when it needs it."""
-    for module in pkgutil.walk_packages(ccmirror_py.__path__, "ccmirror_py."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
-    for name in "difflib requests rich.progress rich.table secrets shutil".split():
-        import_module(name)
 
 
 def start(action: Callable[[], object], output: Path, stop: Point | None = None) -> Started:
@@ -124,23 +112,7 @@ def _stopper(stop: Point) -> Callable[[str, tuple[object, ...]], None]:
 
 
 def in_own_process(action: Callable[[], Any]) -> Any:
-    """What `action` returns, by way of JSON, computed in a forked child with a single thread."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        report: dict[str, Any] = {}
-        try:
-            report = {"result": action()}
-        except BaseException:  # noqa: BLE001 (the parent shows it)
-            report = {"error": traceback.format_exc()}
-        with os.fdopen(writing, "w") as pipe:
-            json.dump(report, pipe)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(pid, 0)
-    report = json.loads(text)
-    assert "error" not in report, report["error"]
-    return report["result"]
+    """What `action` returns, computed in a forked child with a single thread."""
+    told, _ = told_by(lambda tell: tell(action()))
+    assert told, "it raised an error, see what it printed"
+    return told[0]

@@ -10,16 +10,16 @@ import builtins
 import fcntl
 import io
 import os
-import pickle
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from ccmirror_py.errors import CcmError
+from tests.safety.fork import Tell, told_by
 
 TOP = 0
 """The node of the directory that is watched."""
@@ -159,41 +159,20 @@ def record(
     """
     first = before[0] if before else None
     snapshot = Snapshot(top, before[1] if before else {}, first.count if first else 0)
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _child(action, snapshot, writing, killed_after)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = list(_loaded(pipe))
-    os.waitpid(pid, 0)
+    said, _ = told_by(lambda tell: _child(action, snapshot, tell, killed_after))
     ended = said.pop() if said and isinstance(said[-1], str) else "killed"
     if first:
         return Recording(first.files, first.names, (*first.steps, *said), ended)
     return Recording(snapshot.files, snapshot.names, tuple(said), ended)
 
 
-def _loaded(pipe: IO[bytes]) -> Iterator[Any]:
-    while True:
-        try:
-            yield pickle.load(pipe)
-        except EOFError:
-            return
-
-
-def _child(
-    action: Callable[[], object], before: Snapshot, writing: int, killed_after: int
-) -> NoReturn:
+def _child(action: Callable[[], object], before: Snapshot, tell: Tell, killed_after: int) -> None:
     signal.alarm(_STARTED)
-    write = os.write
     count = 0
 
     def send(what: object) -> None:
         nonlocal count
-        text = pickle.dumps(what)
-        while text:
-            text = text[write(writing, text) :]
+        tell(what)
         count += 1
         if count == killed_after:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -209,7 +188,6 @@ def _child(
         ended = f"crashed: {type(error).__name__}: {error}"
     killed_after = 0
     send(ended)
-    os._exit(0)
 
 
 class Recorder:

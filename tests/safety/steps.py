@@ -10,20 +10,20 @@ such out of ccm).
 
 import errno
 import io
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn
+from typing import IO, Any, Literal
 
 from ccmirror_py.cli.main import main
 from ccmirror_py.errors import CcmError
 from ccmirror_py.home import Home
 from ccmirror_py.host import this_platform
 from ccmirror_py.store import Store
+from tests.safety.fork import Tell, told_by
 
 _CHANGES = frozenset(
     f"os.{call}"
@@ -64,11 +64,14 @@ def faults_of(step: str) -> tuple[Fault, ...]:
     return (*ERRORS, *(("full",) if kind in _TAKES_SPACE else ()), "read-only")
 
 
+How = Literal["killed", "terminated", "ended", "failed", "crashed"]
+
+
 @dataclass(frozen=True)
 class Ended:
     """`steps` are empty for a killed child, which can't tell any more; `code` is an exit code."""
 
-    how: Literal["killed", "terminated", "ended", "failed", "crashed"]
+    how: How
     steps: tuple[str, ...] = ()
     said: str = ""
     code: int = 0
@@ -78,21 +81,11 @@ def in_child(
     action: Callable[[], object], below: Path, at: int = 0, fault: Fault = "kill"
 ) -> Ended:
     """Run `action` in a forked child; step number `at` (from 1) does not happen any more."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reading)
-        _child(action, _Steps(str(below), at, fault), writing)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        report = pipe.read()
-    _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(status):
-        ended: dict[int, Literal["killed", "terminated"]]
-        ended = {signal.SIGKILL: "killed", signal.SIGTERM: "terminated"}
-        return Ended(ended[os.WTERMSIG(status)])
-    how, steps, said, code = json.loads(report)
-    return Ended(how, tuple(steps), said, code)
+    told, code = told_by(lambda tell: _child(action, _Steps(str(below), at, fault), tell))
+    if code in _ENDINGS:
+        return Ended(_ENDINGS[code])
+    ended: Ended = told[0]
+    return ended
 
 
 def command_line(
@@ -190,6 +183,7 @@ class _Steps:
 
 
 _SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "interrupt": signal.SIGINT}
+_ENDINGS: Mapping[int, How] = {-signal.SIGKILL: "killed", -signal.SIGTERM: "terminated"}
 
 
 class _Watched(io.FileIO):
@@ -215,10 +209,11 @@ class _Watched(io.FileIO):
             super().close()  # a close that fails has closed all the same
 
 
-def _child(action: Callable[[], object], steps: _Steps, writing: int) -> NoReturn:
+def _child(action: Callable[[], object], steps: _Steps, tell: Tell) -> None:
     signal.alarm(_LIMIT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    how, said, code = "ended", "", 0
+    how: How = "ended"
+    said, code = "", 0
     try:
         sys.dont_write_bytecode = True
         steps.watch_open_files()
@@ -232,10 +227,7 @@ def _child(action: Callable[[], object], steps: _Steps, writing: int) -> NoRetur
         how, said = "failed", f"{type(error).__name__}: {error}"
     except BaseException as error:  # noqa: BLE001 (the parent shows it)
         how, said = "crashed", f"{type(error).__name__}: {error}"
-    report = json.dumps([how, steps.seen, said, code]).encode()
-    while report:
-        report = report[os.write(writing, report) :]
-    os._exit(0)
+    tell(Ended(how, tuple(steps.seen), said, code))
 
 
 def litter(home: Home) -> list[str]:

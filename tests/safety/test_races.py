@@ -39,7 +39,8 @@ from ccmirror_py.version import parse_spec
 from tests.conftest import CCM, CHECKOUT, Sandbox
 from tests.npm_registry import TARBALL, NpmRegistry, Wire
 from tests.safety.disk import Disk
-from tests.safety.forked import KILLED, Point, Started, start, warm
+from tests.safety.fork import warm
+from tests.safety.forked import KILLED, Point, Started, start
 from tests.safety.scenarios import (
     NEW,
     NEW_KEY,

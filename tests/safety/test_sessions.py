@@ -23,7 +23,8 @@ from ccmirror_py.operations import publish as operations_publish
 from ccmirror_py.operations import remove as operations_remove
 from tests.conftest import Sandbox, provide
 from tests.npm_registry import NpmRegistry
-from tests.safety.forked import command, start, warm
+from tests.safety.fork import warm
+from tests.safety.forked import command, start
 from tests.safety.steps import litter
 from tests.safety.table import Tally, sample
 
