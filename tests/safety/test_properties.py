@@ -667,7 +667,9 @@ class Model:
         self.generations = [one for one in self.generations if one in kept]
 
     def forget_keys(self) -> None:
-        self.generations[:-1] = [replace(one, key=None) for one in self.generations[:-1]]
+        self.generations[:-1] = [
+            replace(one, key=None) if one.key else one for one in self.generations[:-1]
+        ]
 
 
 class Commands(RuleBasedStateMachine):
