@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ccmirror_py.store import Store
     from ccmirror_py.trash import Trash
     from ccmirror_py.variants import Variants
+    from ccmirror_py.version import Version
 
 
 @dataclass(frozen=True)
@@ -136,14 +137,18 @@ class Context:
         self._check_against_what_was(release)
         return self.store.ensure(release, self._download, self.say)
 
-    def _check_against_what_was(self, release: Release) -> None:
-        """Before a download: what the registry says now, beside what was verified earlier."""
+    def check_signed(self, version: Version, signed_by: str | None) -> None:
+        """VerificationError for what nobody signed, where the user wants that."""
         required = self.environ.get("CCM_REQUIRE_SIGNATURE", "0") not in ("", "0")
-        if release.signed_by is None and required:
+        if signed_by is None and required:
             raise VerificationError(
-                f"There is no signature of a known key for Claude Code {release.version}.",
+                f"There is no signature of a known key for Claude Code {version}.",
                 "Use the public npm registry, or unset CCM_REQUIRE_SIGNATURE.",
             )
+
+    def _check_against_what_was(self, release: Release) -> None:
+        """Before a download: what the registry says now, beside what was verified earlier."""
+        self.check_signed(release.version, release.signed_by)
         if self.store.has(release):
             return
         known = list(self.store.receipts())

@@ -64,7 +64,7 @@ RULES = (
         "tools",
         "unable to generate parser for this template",
         "the model's chat template has no place for tools",
-        "start llama-server with another GGUF, or with --chat-template-file and one for tools",
+        "another GGUF, or llama-server --chat-template-file with a template that has tools",
         "llama.cpp issue 20733; docs of chat_template_caps, 2026",
     ),
     Rule(

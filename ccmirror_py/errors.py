@@ -94,5 +94,5 @@ def did_you_mean(name: str, known: list[str]) -> str:
     if near:
         return f"Did you mean '{near[0]}'?"
     if 0 < len(known) <= FEW:
-        return f"There is: {', '.join(known)}."
+        return f"Known: {', '.join(known)}."
     return ""

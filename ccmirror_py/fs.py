@@ -97,8 +97,7 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
 
 def make_older(path: Path, other: Path) -> None:
     """One second older than `other`, whatever order they were written in."""
-    moment = other.stat().st_mtime_ns - 1_000_000_000
-    os.utime(path, ns=(moment, moment))
+    os.utime(path, ns=(other.stat().st_mtime_ns - 1_000_000_000,) * 2)
 
 
 def write_all(file: BinaryIO, content: bytes | memoryview) -> None:
@@ -205,11 +204,7 @@ def make_private(path: Path, mode: int = 0o700) -> None:
     """A directory, or a file with its own mode, that only its user can use."""
     path.chmod(mode)
     if path.is_dir() or path.is_file():  # else there is nothing a disk could lose
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            _sync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync_path(path, os.O_NONBLOCK)
 
 
 def remove_file(path: Path) -> None:
@@ -222,31 +217,48 @@ def remove_file(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Also fine when it is already gone; symlinks in it are removed, never followed."""
-    import shutil  # 8 ms, and reading commands never come here
-    from pathlib import Path
-
     if path.is_symlink():
         remove_file(path)
         return
     try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        pass  # who removed it may have been killed before the sync
+        _remove_all_of(path)
     except PermissionError:
-        # Claude Code's plugins may leave read-only directories behind
-        path.chmod(0o700)
-        for folder, names, _ in os.walk(path):
-            for name in names:
-                directory = Path(folder, name)
-                if not directory.is_symlink():
-                    directory.chmod(0o700)  # before the walk goes into it
-        shutil.rmtree(path)
+        _make_writable(path)
+        _remove_all_of(path)
     with suppress(FileNotFoundError):
-        sync_directory(path.parent)
+        sync_directory(path.parent)  # also when who removed it was killed before the sync
+
+
+def _remove_all_of(path: Path) -> None:
+    """Also while files in it go by themselves, which ends `rmtree` before its end (Python 3.11)."""
+    import shutil  # 8 ms, and reading commands never come here
+
+    for _ in range(100):
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+        if not os.path.lexists(path):
+            return
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+
+
+def _make_writable(path: Path) -> None:
+    """Claude Code's plugins may leave read-only directories behind."""
+    from pathlib import Path
+
+    path.chmod(0o700)
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            directory = Path(folder, name)
+            if not directory.is_symlink():
+                directory.chmod(0o700)  # before the walk goes into it
 
 
 def sync_directory(path: Path | str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync_path(path, os.O_DIRECTORY)
+
+
+def _sync_path(path: Path | str, flag: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flag)
     try:
         _sync(descriptor)
     finally:
@@ -304,11 +316,13 @@ def _sync(descriptor: int) -> None:
     """On macOS fsync leaves the bytes in the drive's cache; F_FULLFSYNC does not (fsync(2))."""
     import fcntl
 
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:
-        with suppress(OSError):  # not every file system there has it
+    if full := getattr(fcntl, "F_FULLFSYNC", None):
+        try:
             fcntl.fcntl(descriptor, full)
             return
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
+                raise  # not every file system there has it; any other error is one
     os.fsync(descriptor)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ccmirror_py.environment import models_of
 from ccmirror_py.provider import Provider, plain
+from ccmirror_py.settings import denied_tools
 from ccmirror_py.variant import Choices
 
 
@@ -34,14 +35,12 @@ def _lines(provider: Provider, choices: Choices) -> Iterator[str]:
             f"Requests go to {provider.name}, not to Anthropic; the main model is "
             f"`{models['main']}`. Say so if you are asked which model you are."
         )
-    if provider.deny:
+    denied = denied_tools(provider, choices)
+    if denied:
+        instead = " To read a page whose address you know, use WebFetch."
         yield (
-            f"Not available here, so don't plan with it: {', '.join(provider.deny)}."
-            + (
-                " To read a page whose address you know, use WebFetch."
-                if "WebFetch" not in provider.deny
-                else ""
-            )
+            f"Not available here, so don't plan with it: {', '.join(denied)}."
+            + (instead if "WebSearch" in denied and "WebFetch" not in denied else "")
         )
     blind = sorted({m for m in models.values() if provider.model(m).vision is False})
     if blind:

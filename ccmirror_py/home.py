@@ -33,7 +33,15 @@ from ccmirror_py.errors import BusyError, UsageError
 
 LOCK_TIMEOUT = 60.0
 """Seconds. Locks are held while something is built, never while something is downloaded, except
-the lock of the one release that is being downloaded."""
+the lock of the one release that is being downloaded, which is waited for as long as it takes."""
+
+SETTINGS_LOCK = ".settings"
+"""Of what `ccm run` keeps in `.cache/settings`."""
+
+
+def tweak_lock(name: str) -> str:
+    """While npm's downloads in `.cache/npm` are used for the variant `name`."""
+    return f".tweak-{name}"
 
 
 @dataclass(frozen=True)

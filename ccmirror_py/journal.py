@@ -42,6 +42,11 @@ _OWN_ENTRIES = (
 _CHANGED = ("", "/generations", "/config", "/config/ccm", "/config/rules", "/config/themes")
 """Directories of a variant in which ccm makes, replaces or removes something."""
 
+_SEEDED = frozenset(
+    ".claude.json ..claude.json.new settings.json .settings.json.new ccm rules themes".split()
+)
+"""All that `create` itself puts into `config/`."""
+
 _SEEDS = ("..claude.json.new", ".settings.json.new", "ccm/.seeded.json.new")
 """What is prepared in `config/` to take the place of a file there."""
 
@@ -54,9 +59,12 @@ class Journal:
     def announce(self, name: str, verb: Verb, trashed: str = "") -> None:
         """From now on the next command finishes what this one may not.
 
-        `trashed` is the entry of the trash that things are moved to, or come back from.
+        `trashed` is the entry of the trash that things are moved to, or come back from. Keys are
+        forgotten only when there is a later generation than now.
         """
-        content = json.dumps({"name": name, "verb": verb, "trashed": trashed}).encode()
+        now = self._variants.number(name) if verb == "forget keys" else 0
+        announced = {"name": name, "verb": verb, "trashed": trashed, "after": now}
+        content = json.dumps(announced).encode()
         fs.replace_file(self._home.journal / name, content, 0o600)
 
     def finished(self, name: str) -> None:
@@ -95,6 +103,11 @@ class Journal:
         self.announce(name, "restore", trashed)
         self._finish_restoration(name, trashed)
 
+    def give_up(self, name: str) -> None:
+        """After a failure: what was announced and did not come about is cleared away, so that
+        nothing that comes later is taken for it. What can't be, the next command clears."""
+        self.settle(name, lambda _: None)
+
     def forget_keys(self, name: str) -> None:
         """What was announced as `forget keys`: the present key takes the place of all others."""
         self._variants.forget_keys(name)
@@ -109,10 +122,11 @@ class Journal:
         if not self._home.journal.is_dir():
             return
         entries = os.listdir(self._home.journal)
-        announced = {entry.removeprefix(".").removesuffix(".new") for entry in entries}
+        # what is waiting to take an announcement's place bears its name between "." and ".new"
+        announced = {e[1:].removesuffix(".new") if e.startswith(".") else e for e in entries}
         names = self._variants.names()
         self._make_last({*names, *filter(is_name, announced)})
-        littered = {name for name in names if self._litter(name)}
+        littered = {name for name in names if self._has_litter(name)}
         for name in sorted(filter(is_name, announced | littered)):
             with self._home.lock_if_free(name) as free:
                 if free:  # else a living command is at work there
@@ -146,20 +160,20 @@ class Journal:
 
     def _finish(self, name: str, say: Callable[[str], None]) -> None:
         try:
-            announced = json.loads(fs.read_file(self._home.journal / name))
-            verb, trashed = str(announced["verb"]), str(announced["trashed"])
+            verb, trashed, after = self._announced(name)
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, RecursionError):
-            verb, trashed = "", ""
-        if verb not in get_args(Verb) or not _fits(name, verb, trashed):
             if self._variants.exists(name):
                 self._variants.link(name)
             self.finished(name)
             say(f"What was announced for {name} can't be read; nothing was taken away.")
             return
         if verb == "forget keys":
-            self.forget_keys(name)
+            if self._variants.number(name) > after:
+                self.forget_keys(name)
+            else:
+                self.finished(name)  # the new key never became the variant's
         elif verb == "restore":
             self._finish_restoration(name, trashed)
         elif verb.startswith("create") and self._variants.exists(name):
@@ -168,7 +182,27 @@ class Journal:
         elif verb.startswith("remove") and self._variants.exists(name):
             self._take_back(name)
         else:
-            self._finish_removal(name, verb.endswith("keep config"), trashed)
+            keep_config = verb.endswith("keep config")
+            if verb == "create":
+                keep_config = self._has_more_than_seeds(name)
+            self._finish_removal(name, keep_config, trashed)
+
+    def _announced(self, name: str) -> tuple[str, str, int]:
+        """What `announce` wrote; ValueError, KeyError or TypeError for anything else."""
+        announced = json.loads(fs.read_file(self._home.journal / name))
+        verb, trashed = str(announced["verb"]), str(announced["trashed"])
+        after = announced.get("after", 0)  # absent before 2026-11-23
+        if verb not in get_args(Verb) or not _fits(name, verb, trashed):
+            raise ValueError("is no announcement")
+        return verb, trashed, int(after)
+
+    def _has_more_than_seeds(self, name: str) -> bool:
+        """Somebody may have brought an old config along since a `create` was killed."""
+        try:
+            found = os.listdir(self._home.config(name))
+        except FileNotFoundError:
+            return False
+        return not _SEEDED.issuperset(found)
 
     def _finish_removal(self, name: str, keep_config: bool, trashed: str) -> None:
         """Only what ccm and Claude Code made is taken; a directory with more in it stays."""
@@ -212,6 +246,12 @@ class Journal:
                 fs.remove_tree(path)
             else:
                 fs.remove_file(path)
+
+    def _has_litter(self, name: str) -> bool:
+        try:
+            return bool(self._litter(name))
+        except OSError:
+            return True  # and `settle` says what is in the way
 
     def _litter(self, name: str) -> list[Path]:
         """What a killed command prepared and did not use: successors, and generations to come."""

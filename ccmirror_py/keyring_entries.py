@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from ccmirror_py import fs
-from ccmirror_py.errors import CcmError
+from ccmirror_py.errors import CcmError, NotFoundError
 from ccmirror_py.home import Home
 from ccmirror_py.name import is_account, is_name
+from ccmirror_py.records import is_number
 from ccmirror_py.secret import Secret
 from ccmirror_py.trash import Trash
 from ccmirror_py.variant import FromKeyring
-from ccmirror_py.variants import Variants
+from ccmirror_py.variants import Broken, Variants
 
 _MARK = ".forgotten"
 
@@ -85,6 +86,8 @@ class KeyringEntries:
         if not accounts:
             return
         needed, present = self._needed(name), _present(self._variants, name)
+        if present is None:
+            return
         for account in accounts:
             forgotten = self.is_left(f"{account}{_MARK}")
             if account != present and (forgotten or account not in needed):
@@ -96,20 +99,23 @@ class KeyringEntries:
         places = [self._home.directory(name), *trashed]
         found = set()
         for place in places:
-            for generation in (place / "generations").glob("*"):
-                try:
-                    credential = self._variants.read(name, generation).credential
-                except CcmError:
-                    return set(self._accounts())
-                if isinstance(credential, FromKeyring):
-                    found.add(credential.account)
+            generations = place / "generations"
+            try:
+                for number in filter(is_number, os.listdir(generations)):
+                    credential = self._variants.read(name, generations / number).credential
+                    if isinstance(credential, FromKeyring):
+                        found.add(credential.account)
+            except FileNotFoundError:
+                continue
+            except (CcmError, OSError):
+                return set(self._accounts())
         return found
 
 
 def forget(home: Home, variants: Variants, name: str) -> None:
     """What only generations to roll back to speak of goes, as their files with keys do."""
     present = _present(variants, name)
-    for number in variants.earlier(name):
+    for number in variants.earlier(name) if present is not None else ():
         with suppress(CcmError):
             credential = variants.read(name, home.generation(name, number)).credential
             if isinstance(credential, FromKeyring) and credential.account != present:
@@ -117,9 +123,9 @@ def forget(home: Home, variants: Variants, name: str) -> None:
                     fs.write_file(home.keyring / f"{credential.account}{_MARK}", b"", 0o600)
 
 
-def _present(variants: Variants, name: str) -> str:
-    """The account that is in use; "" for none, and for a record that can't be read."""
-    with suppress(CcmError):
-        credential = variants.get(name).credential
-        return credential.account if isinstance(credential, FromKeyring) else ""
-    return ""
+def _present(variants: Variants, name: str) -> str | None:
+    """The account that is in use, "" for none; None when the record that says so can't be read."""
+    entry = variants.get_or_broken(name)
+    if isinstance(entry, Broken):
+        return "" if isinstance(entry.error, NotFoundError) else None
+    return entry.credential.account if isinstance(entry.credential, FromKeyring) else ""

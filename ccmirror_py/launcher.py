@@ -267,7 +267,12 @@ IFS=$ccm_ifs
 
 
 def _exports(launch: Launch) -> str:
-    values = {**launch.environment, "CCM_GENERATION": launch.generation}
+    # by which `ccm` knows what a session uses: a JavaScript release overwrites its arguments
+    values = {
+        **launch.environment,
+        "CCM_GENERATION": launch.generation,
+        "CCM_PROGRAM": launch.program,
+    }
     lines = [f"export {name}={quote(value)}" for name, value in values.items()]
     if launch.key_variable == KEY_DESCRIPTOR:
         # read once by Claude Code; no tool it starts can find the key in its environment

@@ -53,9 +53,9 @@ def _llamacpp(props: dict[str, Any], target: Target) -> Iterator[Row]:
         yield Row("server", "failed", detail, fix)
     else:
         yield Row("server", "ok", f"{name}: nothing in its template speaks against tools")
-    size = props["default_generation_settings"].get("n_ctx")
-    if isinstance(size, int):
-        yield window_row(size, target)
+    settings = props["default_generation_settings"]
+    # a llama-server that routes to others tells 0
+    yield from _window(settings.get("n_ctx") if isinstance(settings, dict) else None, target)
 
 
 def _ollama(told: Mapping[str, Any], answers: Mapping[str, Heard], target: Target) -> Iterator[Row]:
@@ -79,9 +79,8 @@ def _ollama(told: Mapping[str, Any], answers: Mapping[str, Heard], target: Targe
     running = told.get("/api/ps")
     loaded = running.get("models", []) if isinstance(running, dict) else []
     for entry in loaded:
-        size = entry.get("context_length")
-        if model in (entry.get("name"), entry.get("model")) and isinstance(size, int):
-            yield window_row(size, target)
+        if model in (entry.get("name"), entry.get("model")):
+            yield from _window(entry.get("context_length"), target)
 
 
 def _lmstudio_models(document: object) -> list[dict[str, Any]]:
@@ -107,9 +106,14 @@ def _lmstudio(models: list[dict[str, Any]], target: Target) -> Iterator[Row]:
     else:
         yield Row("server", "ok", f"LM Studio: {own} is trained for tools")
     for instance in entry.get("loaded_instances") or []:
-        size = instance.get("config", {}).get("context_length")
-        if isinstance(size, int):
-            yield window_row(size, target)
+        config = instance.get("config")
+        yield from _window(config.get("context_length") if isinstance(config, dict) else 0, target)
+
+
+def _window(told: object, target: Target) -> Iterator[Row]:
+    """Nothing where the server does not tell its size."""
+    if isinstance(told, int) and told > 0:
+        yield window_row(told, target)
 
 
 def _vllm(version: dict[str, Any], target: Target) -> Iterator[Row]:

@@ -1,11 +1,9 @@
 """How a variant looks and what its model is told: a provider's data, and what the user chose."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ccmirror_py.fields import checked_looks
 from ccmirror_py.version import Version
 
 if TYPE_CHECKING:
@@ -108,8 +106,3 @@ def to_json(looks: Looks) -> dict[str, object]:
         "splash": looks.splash,
         "guidance": looks.guidance,
     }
-
-
-def from_json(document: Mapping[str, object]) -> Looks:
-    """Strict in what is there; what is missing is as it was before there were looks to choose."""
-    return Looks(**checked_looks(document))

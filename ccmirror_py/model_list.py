@@ -12,7 +12,10 @@ _SUFFIXES = (
     *("/api/claudecode", "/api/anthropic", "/apps/anthropic", "/api/coding", "/claudecode"),
     *("/anthropic", "/step_plan", "/coding", "/claude"),
 )
-_WINDOW_NAMES = ("context_length", "max_model_len", "context_window", "max_input_tokens")
+_WINDOW_NAMES = (
+    *("max_model_len", "context_length", "context_window", "max_context_length"),
+    *("max_input_tokens", "context_size", "n_ctx"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,24 +45,33 @@ def addresses(base_url: str, models_url: str) -> list[str]:
 def parse_listed(text: str) -> list[Listed] | None:
     """None when this is no list of models."""
     try:
-        document = json.loads(text)
+        return listed_in(json.loads(text))
     except (ValueError, RecursionError):
         return None
-    entries = document.get("data", document.get("models")) if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        return None
-    return list(_listed(entries))
+
+
+def listed_in(document: object) -> list[Listed] | None:
+    """The same of what was parsed: a list in the form of Anthropic, OpenAI, Ollama or LM Studio."""
+    match document:
+        case {"data": list(entries)} | {"models": list(entries)}:
+            return list(_listed(entries))
+    return None
 
 
 def _listed(entries: list[object]) -> Iterator[Listed]:
     for entry in entries:
-        if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+        if not isinstance(entry, dict):
             continue
-        windows = [entry[name] for name in _WINDOW_NAMES if isinstance(entry.get(name), int)]
+        id_ = entry.get("id") or entry.get("name") or entry.get("key")
+        if not isinstance(id_, str):
+            continue
+        meta = entry.get("meta")  # where llama-server has it
+        told = {**(meta if isinstance(meta, dict) else {}), **entry}
+        windows = [told[name] for name in _WINDOW_NAMES if isinstance(told.get(name), int)]
         price = entry.get("pricing")
         prices: Mapping[object, object] = price if isinstance(price, dict) else {}
         yield Listed(
-            entry["id"],
+            id_,
             next((window for window in windows if window > 0), None),
             _per_million(prices.get("prompt")),
             _per_million(prices.get("completion")),

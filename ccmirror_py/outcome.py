@@ -1,4 +1,7 @@
-"""What became of one variant in a command that changes versions."""
+"""What became of one variant in a command that changes versions.
+
+`notices` are what the user has to know or to decide, whether or not something changed.
+"""
 
 from dataclasses import dataclass
 
@@ -13,6 +16,7 @@ class Current:
 
     name: str
     version: Version
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Updated:
     after: Version
     dry_run: bool = False
     changes: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Refreshed:
     version: Version
     dry_run: bool = False
     changes: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,6 @@ BACKGROUNDS = {
     "dark": ("#000000", "#1e1e1e", "#282a36", "#002b36"),
     "light": ("#ffffff", "#fafafa", "#fdf6e3"),
 }
-TEXTS = (
-    *("claude", "clawd_body", "claudeShimmer", "claudeBlue_FOR_SYSTEM_SPINNER", "permission"),
-    *("planMode", "autoAccept", "skill", "bashBorder", "ide", "promptBorder", "text", "inactive"),
-    *("subtle", "suggestion", "remember", "background", "success", "error", "warning", "merged"),
-    *("professionalBlue", "briefLabelYou", "briefLabelClaude", "fastMode", "rate_limit_fill"),
-)
-"""What Claude Code writes with, on the terminal's own background."""
-BEHIND_TEXT = (
-    *("userMessageBackground", "userMessageBackgroundHover", "bashMessageBackgroundColor"),
-    *("memoryBackgroundColor", "selectionBg", "diffAdded", "diffRemoved", "diffAddedDimmed"),
-    *("diffRemovedDimmed", "diffAddedWord", "diffRemovedWord"),
-)
-"""What stands behind `text`."""
-
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _STATUS = {
     # what means good and bad differs in brightness and hue, for whoever can't tell red from green

@@ -17,10 +17,10 @@ from ccmirror_py.messages import (
     OVERRIDES,
     PLAIN_CLAUDES,
     PLAIN_WINDOW,
-    Json,
     Manner,
     manner_of,
 )
+from ccmirror_py.model_list import listed_in
 from ccmirror_py.provider import AuthStyle
 
 Result = Literal["ok", "failed", "limited", "skipped"]
@@ -72,6 +72,7 @@ class Target:
     manner: Manner
     environment: Mapping[str, str] = field(default_factory=dict)
     denies_search: bool = False
+    models_url: str = ""
     plain: frozenset[str] = frozenset()
 
     @property
@@ -167,30 +168,11 @@ def unheard(heard: Heard) -> str:
 # --- sizes ---
 
 
-def models_of(document: object) -> list[Json]:
-    """The entries of a list of models, in the form of Anthropic, OpenAI or others."""
-    match document:
-        case {"data": list(models)} | {"models": list(models)}:
-            return [model for model in models if isinstance(model, dict)]
-    return []
-
-
-_SIZES = (
-    *("max_model_len", "context_length", "context_window", "max_context_length"),
-    *("max_input_tokens", "context_size", "n_ctx"),
-)
-
-
 def window_told(heard: Heard, model: str) -> int | None:
     """Tokens, as the list of models tells for this one."""
     id_ = model.removesuffix("[1m]")
-    for entry in models_of(heard.json):
-        if id_ in (entry.get("id"), entry.get("name"), entry.get("key")):
-            meta = entry.get("meta")
-            found = {**(meta if isinstance(meta, dict) else {}), **entry}
-            sizes = (found.get(name) for name in _SIZES)
-            return next((size for size in sizes if isinstance(size, int) and size > 0), None)
-    return None
+    listed = listed_in(heard.json) or []
+    return next((entry.context for entry in listed if entry.id == id_), None)
 
 
 def window_row(told: int | None, target: Target) -> Row:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from ccmirror_py.diagnosis import known
 from ccmirror_py.environment import is_loopback
 from ccmirror_py.heard import Heard
-from ccmirror_py.probe import SLOW, Row, Target, by_rule, models_of, refused
+from ccmirror_py.model_list import listed_in
+from ccmirror_py.probe import SLOW, Row, Target, by_rule, refused
 from ccmirror_py.streams import Message, read_stream
 
 # --- reach ---
@@ -109,12 +110,6 @@ def other_addresses(url: str) -> list[str]:
     return [root + other for other in dict.fromkeys(swapped) if other != path]
 
 
-def without_suffix(url: str) -> str:
-    """Where vendors keep the list of models when it is not beside the Messages API (cc-switch)."""
-    suffixes = r"/api/anthropic|/apps/anthropic|/api/coding|/anthropic|/step_plan|/coding|/claude"
-    return re.sub(f"({suffixes})$", "", url)
-
-
 def speaks_messages(heard: Heard) -> bool:
     """An answer, or a refusal, in Anthropic's own form."""
     match heard.json:
@@ -190,5 +185,5 @@ def model_row(
 
 
 def ids_listed(heard: Heard) -> list[str]:
-    """Of GET /v1/models, in the form of Anthropic, OpenAI or Ollama."""
-    return [str(m.get("id") or m.get("name") or m.get("key") or "") for m in models_of(heard.json)]
+    """Of the list of models."""
+    return [entry.id for entry in listed_in(heard.json) or ()]

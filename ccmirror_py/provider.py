@@ -169,7 +169,7 @@ def in_region(provider: Provider, name: str | None) -> Provider:
         known = ", ".join(provider.regions)
         raise UsageError(
             f"{provider.name} has no region or plan '{name}'.",
-            f"There is: {known}; or none of them. See: ccm providers show {provider.id}"
+            f"Known: {known}; or none of them. See: ccm providers show {provider.id}"
             if known
             else f"It has one endpoint; leave it out. See: ccm providers show {provider.id}",
         )

@@ -43,10 +43,14 @@ def _processes(root: str) -> list[tuple[int, list[str]]]:
         import subprocess
 
         listing = subprocess.run(
-            ["/bin/ps", "-axww", "-o", "pid=,args="], capture_output=True, text=True, check=False
+            ["/bin/ps", "-axww", "-o", "pid=,args="],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         ).stdout
-        lines = [line.split() for line in listing.splitlines() if line.strip()]
-        return [(int(words[0]), words[1:]) for words in lines]
+        pids = (line.strip().partition(" ") for line in listing.splitlines() if line.strip())
+        return [(int(pid), _places(words, root)) for pid, _, words in pids]
     found = []
     for directory in Path("/proc").iterdir():
         if directory.name.isdigit():
@@ -54,11 +58,18 @@ def _processes(root: str) -> list[tuple[int, list[str]]]:
                 program = str((directory / "exe").readlink())
                 words = [program, *_words(directory / "cmdline")]
                 if words[1] == "claude" or any(word.startswith(root) for word in words):
-                    prefix = "CCM_GENERATION="
-                    environment = _words(directory / "environ")
-                    words += [w.removeprefix(prefix) for w in environment if w.startswith(prefix)]
+                    words += [
+                        word.partition("=")[2]
+                        for word in _words(directory / "environ")
+                        if word.startswith(("CCM_GENERATION=", "CCM_PROGRAM="))
+                    ]
                 found.append((int(directory.name), words))
     return found
+
+
+def _places(words: str, root: str) -> list[str]:
+    """The paths below `root`, which may have spaces in it, in what `ps` prints as one line."""
+    return [root + rest.partition(" ")[0] for rest in words.split(root)[1:]]
 
 
 def _words(path: Path) -> list[str]:

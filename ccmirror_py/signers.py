@@ -56,36 +56,42 @@ class Signers:
         if self._looked_up and any(keyid not in self._known for keyid in unknown):
             raise VerificationError(
                 f"The signature of {message.partition(':')[0]} is by a key that "
-                f"{shown(self._source)} does not list.",
+                f"{self._named} does not list.",
                 "Check the registry settings: npm config get registry",
             )
         return signer(message, signatures, self._known, published)
 
+    @property
+    def _named(self) -> str:
+        return shown(self._source) if "://" in self._source else self._source
+
     def _look_up(self, keyid: str, transport: Transport) -> None:
         try:
-            found = self._of_file() or parse_keys(json.loads(self._asked(transport)))
+            found = self._of_file()
+            if found is None:
+                found = parse_keys(json.loads(self._asked(transport)))
         except UsageError:
             raise
         except (CcmError, TryAgainError, OSError, ValueError, RecursionError) as error:
             self._say(
                 f"The release is signed with a key ccm does not know ({keyid}), and "
-                f"{shown(self._source)} can't be asked about it: {error}. "
+                f"{self._named} can't be asked about it: {error}. "
                 "Only the integrity the registry names is checked."
             )
             return
         self._looked_up = True
         self._known |= found
         for new in set(found) & {keyid}:
-            self._say(f"{shown(self._source)} lists a key ccm did not know: {new}.")
+            self._say(f"{self._named} lists a key ccm did not know: {new}.")
         document = {"source": self._source, "looked_up": now(), **_json(found)}
         with suppress(OSError):  # it is looked up again then
             fs.ensure_directory(self._remembered.parent)
             fs.replace_file(self._remembered, json.dumps(document, indent=1).encode(), 0o600)
 
-    def _of_file(self) -> dict[str, RegistryKey]:
-        """Where the source is one. UsageError when it can't be read: somebody named it."""
+    def _of_file(self) -> dict[str, RegistryKey] | None:
+        """None where the source is none. UsageError when it can't be read: somebody named it."""
         if "://" in self._source:
-            return {}
+            return None
         try:
             return parse_keys(json.loads(fs.read_file(Path(self._source))))
         except (OSError, ValueError, RecursionError) as error:

@@ -151,7 +151,9 @@ END {
   used = number(window, "\"used_percentage\":"); size = number(window, "\"context_window_size\":")
   if (used >= 0) line = line " \302\267 context " used "%"
   if (used >= 0 && size >= 1000) line = line " of " int(size / 1000 + 0.5) "k"
-  if (cost > 0 && !unknown) line = line sprintf(" \302\267 ~$%.*f", cost < 1 ? 3 : 2, cost)
+  if (cost > 0 && !unknown) {
+    line = line (cost < 1 ? sprintf(" \302\267 ~$%.3f", cost) : sprintf(" \302\267 ~$%.2f", cost))
+  }
   print line
 }
 """

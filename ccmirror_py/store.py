@@ -6,6 +6,7 @@ first (`partial`).
 """
 
 import hashlib
+import math
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -76,7 +77,7 @@ class Store:
     ) -> Iterator[Path]:
         """As `ensure`, and nobody takes the release away within the block."""
         directory, lock_name = self.directory(release.key), _lock_name(release.key)
-        with self._home.lock(lock_name, say):
+        with self._home.lock(lock_name, say, timeout=math.inf):  # as long as a download takes
             if not self._is_sound(release):
                 # damaged, or without a readable receipt that says what these files are
                 fs.remove_tree(directory)
@@ -102,15 +103,20 @@ class Store:
         They are read again (half a second for a program of 381 MB) when they were written to since,
         once for each command.
         """
-        if not self.has(release):
-            return False
-        if release.key in self._sound:
+        return self.has(release) and self.is_sound(release.key)
+
+    def is_sound(self, key: Key) -> bool:
+        """The same of what is installed as `key`."""
+        if key in self._sound:
             return True
-        receipt, directory = self.receipt(release.key), self.directory(release.key)
+        try:
+            receipt, directory = self.receipt(key), self.directory(key)
+        except (NotFoundError, DamagedError):
+            return False
         untouched = all(_state(directory / n) == receipt.states.get(n) for n in receipt.files)
-        if untouched or not self.problems(release.key):
-            self._sound.add(release.key)
-        return release.key in self._sound
+        if (untouched and receipt.files) or not self.problems(key):
+            self._sound.add(key)
+        return key in self._sound
 
     def has(self, release: Release) -> bool:
         try:
@@ -138,14 +144,14 @@ class Store:
             return [f"{self.directory(key) / RECEIPT} lists no files"]
         return file_problems(self.directory(key), receipt.files)
 
-    def remove(self, key: Key, is_unused: Callable[[], bool], say: Callable[[str], None]) -> bool:
+    def remove(self, key: Key, is_unused: Callable[[], bool]) -> bool:
         """Take a release away when `is_unused` still says so; variants keep their own links.
 
-        False also when another command took it away already.
+        False also when another command uses it, or took it away already.
         """
         lock_name = _lock_name(key)
-        with self._home.lock(lock_name, say):
-            if not is_unused() or not self.directory(key).exists():
+        with self._home.lock_if_free(lock_name) as free:
+            if not free or not is_unused() or not self.directory(key).exists():
                 return False
             staged = self._home.stage(lock_name)
             try:

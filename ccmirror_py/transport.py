@@ -64,7 +64,7 @@ class Answer:
     def length(self) -> int | None:
         """Bytes of this answer, when the server tells."""
         text = self._response.headers.get("Content-Length", "")
-        return int(text) if text.isdigit() else None
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else None
 
     def chunks(self) -> Iterator[bytes]:
         """CHUNK bytes each but the last. TryAgainError when the line breaks or hardly moves."""
@@ -124,12 +124,8 @@ class Transport:
             return self._follow(url, headers)
         except requests.RequestException as error:
             raise _told(error, self.where(url)) from None
-        except ValueError:  # an address or a credential that can't be written into a request
-            raise NetworkError(
-                f"{host(url)} can't be asked: its address, or the credential in your .npmrc, has "
-                "characters it can't have.",
-                "Check: npm config list",
-            ) from None
+        except ValueError:
+            raise _unaskable(host(url)) from None
 
     def ask(self, url: str, headers: Mapping[str, str]) -> Told:
         """For headers that hold a key: they go to the host of `url` and nowhere else.
@@ -273,20 +269,9 @@ def _told(
     error: requests.RequestException | urllib3.exceptions.HTTPError, where: str
 ) -> TryAgainError | NetworkError:
     if isinstance(error, requests.exceptions.SSLError):
-        refused = [c for c in _causes(error) if isinstance(c, ssl.SSLCertVerificationError)]
-        if not refused:
-            return NetworkError(f"{where} can't be used: it makes no secure connection.")
-        return NetworkError(
-            f"{where} can't be used: its certificate is not trusted "
-            f"({refused[0].verify_message.rstrip('.')}).",
-            "Name the certificate in npm's cafile, NODE_EXTRA_CA_CERTS or SSL_CERT_FILE.",
-        )
+        return _told_of_tls(error, where)
     if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
-        return NetworkError(
-            f"{where} can't be asked: its address, or the credential in your .npmrc, has "
-            "characters it can't have.",
-            "Check: npm config list",
-        )
+        return _unaskable(where)
     if isinstance(error, requests.exceptions.ProxyError):
         return TryAgainError("the proxy refused")
     causes = list(_causes(error))
@@ -294,6 +279,29 @@ def _told(
         if any(isinstance(cause, kinds) for cause in causes):
             return TryAgainError(problem)
     return TryAgainError("the connection failed or broke")
+
+
+def _told_of_tls(error: requests.exceptions.SSLError, where: str) -> TryAgainError | NetworkError:
+    causes = list(_causes(error))
+    refused = [cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)]
+    if refused:
+        return NetworkError(
+            f"{where} can't be used: its certificate is not trusted "
+            f"({refused[0].verify_message.rstrip('.')}).",
+            "Name the certificate in npm's cafile, NODE_EXTRA_CA_CERTS or SSL_CERT_FILE.",
+        )
+    if any(isinstance(cause, ssl.SSLEOFError) for cause in causes):
+        return TryAgainError("the connection broke while it was made secure")
+    return NetworkError(f"{where} can't be used: it makes no secure connection.")
+
+
+def _unaskable(where: str) -> NetworkError:
+    """An address or a credential that can't be written into a request."""
+    return NetworkError(
+        f"{where} can't be asked: its address, or the credential in your .npmrc, has "
+        "characters it can't have.",
+        "Check: npm config list",
+    )
 
 
 _PROBLEMS = (

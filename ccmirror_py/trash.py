@@ -61,9 +61,8 @@ class Trash:
         for entry in reversed(entries):
             if text in (entry.id, entry.name):
                 return entry
-        raise NotFoundError(
-            "removed variant", text, {entry.name for entry in entries}, "The trash is empty."
-        )
+        hint = "See: ccm trash list" if entries else "The trash is empty."
+        raise NotFoundError("removed variant", text, {entry.name for entry in entries}, hint)
 
     def delete(self, entry: Trashed) -> None:
         """For good. In one step it is no entry any more; call it under the lock of its name."""

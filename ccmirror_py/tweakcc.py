@@ -57,7 +57,7 @@ def find_node(environ: Mapping[str, str]) -> Node:
     major = re.match(r"v(\d+)\.", said)
     if major is None or int(major[1]) < OLDEST_NODE:
         told = f"{node.node} is {said[:40] or 'silent'}. {hint}"
-        raise NotFoundError("Node.js on PATH of version", f"{OLDEST_NODE} or newer", hint=told)
+        raise NotFoundError("Node.js", f"{OLDEST_NODE} or newer", hint=told)
     return node
 
 

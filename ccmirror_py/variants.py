@@ -6,18 +6,18 @@ link on PATH) is announced in the journal, which the next command that changes s
 """
 
 import os
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ccmirror_py import fs, records
-from ccmirror_py.errors import CcmError, DamagedError, NotFoundError, UsageError
+from ccmirror_py.errors import BusyError, CcmError, DamagedError, NotFoundError, UsageError
 from ccmirror_py.home import Home
 from ccmirror_py.name import check_name, is_name
 from ccmirror_py.records import is_number
 from ccmirror_py.secret import Secret, check_secret
-from ccmirror_py.variant import Variant, from_fields, same_program
+from ccmirror_py.sessions import running_sessions
+from ccmirror_py.variant import FromFile, Variant, from_fields, same_program
 from ccmirror_py.version import Version
 
 KEPT_GENERATIONS = 2
@@ -155,14 +155,40 @@ class Variants:
         launcher = self._home.launcher(name)
         return (launcher.is_symlink() or launcher.exists()) and not self.owns_launcher(name)
 
+    def current(self, name: str) -> tuple[Variant, Path]:
+        """The variant and the generation it was read from, whatever is changed meanwhile."""
+        self.get(name)  # says what is wrong
+        generation = self._home.generation(name, self.number(name))
+        return self.read(name, generation), generation
+
     def stored_key(self, name: str, number: int | None = None) -> Secret | None:
-        """The key in a generation (the current one), None when none can be read there."""
-        generation = self._home.generation(name, number or self.number(name))
+        """The key in a generation (the current one), None when there is none.
+
+        DamagedError when there is one that can't be read: what is made without it would lose it.
+        """
+        path = self._home.generation(name, number or self.number(name)) / "credential"
+        hint = f"Give it again: ccm key set {name}"
         try:
-            text = fs.read_file(generation / "credential").decode(errors="replace")
+            text = fs.read_file(path).decode(errors="replace")
             return check_secret(text.removesuffix("\n"))
-        except (OSError, UsageError):
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise DamagedError(path, str(error.strerror), hint) from None
+        except UsageError:
+            raise DamagedError(path, "holds no key", hint) from None
+
+    def stored_key_of(self, variant: Variant) -> Secret | None:
+        """The key of `variant`, which was read a while ago and says where the key may go.
+
+        BusyError when the stored key is another variant's by now.
+        """
+        if not isinstance(variant.credential, FromFile):
+            return None
+        present, generation = self.current(variant.name)
+        if present.credential != variant.credential:
+            raise BusyError(f"Another ccm changed {variant.name} meanwhile.", "Try again.")
+        return self.stored_key(variant.name, int(generation.name))
 
     # --- changes; each is called under the lock of its variant ---
 
@@ -229,16 +255,15 @@ class Variants:
         fs.ensure_directory(link.parent)
         fs.make_link(target, link)
 
-    def prune(self, name: str, in_use: Collection[Path]) -> list[Path]:
-        """Remove generations beyond the kept ones; those of running sessions (`in_use`) stay."""
-        kept = {self.number(name), *self.earlier(name)[: KEPT_GENERATIONS - 1], self.way_back(name)}
-        removed = []
-        for number in self.earlier(name):
-            generation = self._home.generation(name, number)
-            if number not in kept and generation not in in_use:
+    def prune(self, name: str) -> None:
+        """Remove generations beyond the kept ones; those of running sessions stay."""
+        earlier = self.earlier(name)
+        kept = {*earlier[: KEPT_GENERATIONS - 1], self.way_back(name)}
+        spare = [self._home.generation(name, number) for number in earlier if number not in kept]
+        in_use = {session.generation for session in running_sessions(self._home)} if spare else ()
+        for generation in spare:
+            if generation not in in_use:
                 fs.remove_tree(generation)
-                removed.append(generation)
-        return removed
 
     def _last_number(self, name: str) -> int:
         try:
@@ -260,7 +285,7 @@ class Variants:
     def _only_config(self, name: str) -> bool:
         """What `remove --keep-config` leaves."""
         directory = self._home.directory(name)
-        return directory.is_dir() and os.listdir(directory) in ([], ["config"])
+        return directory.is_dir() and {*os.listdir(directory)} <= {"config", ".DS_Store"}
 
 
 def _is_gone(entry: Variant | Broken) -> bool:

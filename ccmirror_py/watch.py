@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
@@ -39,7 +40,8 @@ class Listener:
                 except OSError:
                     said = b""
                 asked.append(said.decode(errors="replace"))
-                self.request.sendall(b"HTTP/1.1 403 No\r\nConnection: close\r\n\r\n")
+                with suppress(OSError):  # who asked may be gone
+                    self.request.sendall(b"HTTP/1.1 403 No\r\nConnection: close\r\n\r\n")
 
         class Server(ThreadingTCPServer):
             daemon_threads = True

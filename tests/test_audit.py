@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -76,7 +77,10 @@ def test_settings_that_pin_nothing_are_found(real: Sandbox) -> None:
     real.must("create", "demo", "--provider", "echo", "--claude-version", wanted)
     pinned = real.ccm_home / "demo/current/settings.json"
     document = json.loads(pinned.read_text())
-    pinned.write_text(json.dumps({"env": {}}))
+    nothing = json.dumps({"env": {}})
+    launch = pinned.with_name("launch")
+    launch.write_text(launch.read_text().replace(quote(pinned.read_text()), quote(nothing)))
+    pinned.write_text(nothing)
     assert document["env"]
     # on this version a project's key helper and CLAUDE.md of the home directory get in
     assert "requests" in leaks(real)

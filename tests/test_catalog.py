@@ -232,6 +232,7 @@ def test_a_new_version_brings_the_provider_along_unless_it_is_kept(
             "outcome": "refreshed",
             "version": "2.1.330",
             "changes": ["window: 300000 -> 100000", "WebSearch is no longer denied"],
+            "notices": [],
         }
     ]
 
@@ -268,13 +269,13 @@ def test_a_region_is_remembered_and_survives_an_update(sandbox: Sandbox, npm: Np
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ("lab --region cellar", "There is: attic; or none of them."),
+        ("lab --region cellar", "Known: attic; or none of them."),
         ("zai --region cn", "Use: --provider zai-cn"),
         ("lab --region attic --base-url http://127.0.0.1:5", "Leave one out."),
         ("bedrock --base-url http://127.0.0.1:5", "--env ANTHROPIC_BEDROCK_BASE_URL"),
         ("bedrock --api-key-env X", "ccm providers show bedrock"),
         ("openai", "--provider openrouter"),
-        ("minimax-cn --region cn", "There is: token-plan, cn-host"),
+        ("minimax-cn --region cn", "Known: token-plan, cn-host"),
     ],
 )
 def test_a_region_or_endpoint_that_makes_no_sense_is_a_usage_error(

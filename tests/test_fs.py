@@ -399,6 +399,28 @@ def test_removing_what_is_gone_is_fine(tmp_path: Path) -> None:
     fs.remove_tree(tmp_path / "tree")
 
 
+def test_a_tree_is_removed_although_files_in_it_go_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    for number in range(10):
+        (tree / f"{number}").mkdir(parents=True)
+        for name in "abc":
+            (tree / f"{number}" / name).touch()
+    real = os.unlink
+    gone: list[str] = []
+
+    def unlink(name: str, *, dir_fd: int | None = None) -> None:
+        if len(gone) < 5:
+            gone.append(name)
+            real(name, dir_fd=dir_fd)  # a session was faster
+        real(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    fs.remove_tree(tree)
+    assert not tree.exists()
+
+
 def test_removal_does_not_follow_symlinks(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "folder").mkdir(parents=True)

@@ -85,6 +85,8 @@ def test_update_stays_with_the_endpoint_and_says_so(user: Sandbox, npm: NpmRegis
         done = user.ccm(*words)
         assert (done.returncode, done.stderr) == (0, STAYS)
     assert sends(user) == (HERE, KEY)
+    (outcome,) = json.loads(user.must("update", "lab", "--json"))["outcomes"]
+    assert (outcome["outcome"], outcome["notices"]) == ("current", [STAYS.strip()])
     npm.publish("2.1.330")  # a newer version comes all the same
     done = user.ccm("update", "lab")
     assert (done.returncode, done.stderr) == (0, STAYS)

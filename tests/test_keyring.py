@@ -10,9 +10,6 @@ import pytest
 
 from ccmirror_py import os_keyring
 from ccmirror_py.echo import EchoServer
-from ccmirror_py.home import Home
-from ccmirror_py.journal import Journal
-from ccmirror_py.variants import Variants
 from tests.conftest import CCM, Sandbox, make_sandbox, network_environ, provide
 from tests.keyring_service import keyring_service, needs_keyring, put, stored, take
 from tests.npm_registry import NpmRegistry
@@ -271,8 +268,8 @@ def test_what_a_killed_command_left_there_goes_with_the_next_one(
     user.must(*SET, stdin=f"{OTHER}\n")
     put(ring, first, KEY)
     (user.ccm_home / ".keyring" / first).touch(0o600)
-    home = Home(user.ccm_home, user.bin_dir)
-    Journal(home, Variants(home)).announce("zai", "forget keys")
+    announced = {"name": "zai", "verb": "forget keys", "trashed": "", "after": 1}
+    (user.ccm_home / ".journal/zai").write_text(json.dumps(announced))
     user.must("prune")
     assert (stored(ring), ledger(user)) == ({account(user): OTHER}, [account(user)])
 
@@ -283,6 +280,20 @@ def test_a_record_that_cannot_be_read_costs_no_key(user: Sandbox, ring: Mapping[
     (user.ccm_home / "zai" / "current" / "variant.json").write_text("{")
     user.must("create", "e", "--provider", "echo")
     assert stored(ring) == {kept: KEY}
+    generations = user.ccm_home / "zai" / "generations"
+    generations.rename(generations.with_name("elsewhere"))
+    generations.write_text("")
+    assert user.ccm("update", "e").returncode == 0
+    assert stored(ring) == {kept: KEY}
+
+
+def test_what_else_lies_beside_the_generations_keeps_no_old_key(
+    user: Sandbox, ring: Mapping[str, str]
+) -> None:
+    user.must(*CREATE, stdin=f"{KEY}\n")
+    (user.ccm_home / "zai/generations/.DS_Store").touch()
+    user.must(*SET, stdin=f"{OTHER}\n")
+    assert list(stored(ring).values()) == [OTHER]
 
 
 # --- where it must not show -------------------------------------------------------------------

@@ -125,6 +125,7 @@ class World:
         environment = {name: value for name, _, value in pairs if name not in SHELLS_OWN}
         # asking for the version goes past everything else
         assert environment.pop("CCM_GENERATION", launch.generation) == launch.generation
+        assert environment.pop("CCM_PROGRAM", launch.program) == launch.program
         return Arrived(
             _texts(record / "words"),
             environment,
@@ -270,6 +271,7 @@ LEAKS = {
     "DISABLE_PROMPT_CACHING_OPUS": "1",
     "CCM_VARIANT": "outer",
     "CCM_GENERATION": "outer",
+    "CCM_PROGRAM": "outer",
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -21,8 +22,6 @@ from ccmirror_py.look import FORMS, THEME_KEY, Form, Look, Looks
 from ccmirror_py.palette import (
     AA,
     BACKGROUNDS,
-    BEHIND_TEXT,
-    TEXTS,
     colour,
     contrast,
     theme,
@@ -35,6 +34,20 @@ from ccmirror_py.variant import Choices
 from tests.conftest import Sandbox
 from tests.npm_registry import NpmRegistry
 from tests.safety.shells import INSTALLED, SHELLS
+
+TEXTS = (
+    *("claude", "clawd_body", "claudeShimmer", "claudeBlue_FOR_SYSTEM_SPINNER", "permission"),
+    *("planMode", "autoAccept", "skill", "bashBorder", "ide", "promptBorder", "text", "inactive"),
+    *("subtle", "suggestion", "remember", "background", "success", "error", "warning", "merged"),
+    *("professionalBlue", "briefLabelYou", "briefLabelClaude", "fastMode", "rate_limit_fill"),
+)
+"""What Claude Code writes with, on the terminal's own background."""
+BEHIND_TEXT = (
+    *("userMessageBackground", "userMessageBackgroundHover", "bashMessageBackgroundColor"),
+    *("memoryBackgroundColor", "selectionBg", "diffAdded", "diffRemoved", "diffAddedDimmed"),
+    *("diffRemovedDimmed", "diffAddedWord", "diffRemovedWord"),
+)
+"""What stands behind `text`."""
 
 PROVIDERS = {p.id: p for p in Providers(Path("/nowhere")).all()}
 FAMILIES = (
@@ -366,6 +379,8 @@ def test_guidance_says_what_the_providers_file_says() -> None:
     assert "plan with it: WebSearch." in text
     assert "`mcp__web-search-prime__`" in text
     assert "`glm-5.3-flash` can't see" not in text
+    denied = provided("z", PROVIDERS["zai"], Choices("zai", deny=("WebFetch", "NotebookEdit")))
+    assert "plan with it: WebSearch, WebFetch, NotebookEdit.\n" in denied
     assert provided("m", PROVIDERS["mirror"], Choices("mirror")) == ""
     assert all(len(provided("x", p, Choices(p.id))) < 2000 for p in PROVIDERS.values())
 
@@ -454,6 +469,21 @@ def test_the_status_line_counts_by_the_providers_prices(tmp_path: Path, shell: s
     agent.write_text(said("r3", "b", input=100_000))
     told = line(tmp_path, compact(handed(transcript)), shell, NO_COLOR="1")
     assert told == f"{PLAIN} · ~$4.00"
+
+
+@pytest.mark.parametrize("awk", ["busybox awk", "mawk", "gawk", "original-awk"])
+def test_every_awk_tells_the_cost(tmp_path: Path, awk: str) -> None:
+    if not shutil.which(awk.partition(" ")[0]):
+        pytest.skip("not installed")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "awk").write_text(f'#!/bin/sh\nexec {awk} "$@"\n')
+    (tmp_path / "bin" / "awk").chmod(0o755)
+    transcript = tmp_path / "s.jsonl"
+    for count, cost in ((4_000_000, "4.00"), (123_000, "0.123")):
+        transcript.write_text(said("r1", "m 1", input=count))
+        path = f"{tmp_path}/bin:/usr/bin:/bin"
+        told = line(tmp_path, compact(handed(transcript)), NO_COLOR="1", PATH=path)
+        assert told == f"{PLAIN} · ~${cost}"
 
 
 def test_no_cost_is_told_that_could_be_false(tmp_path: Path) -> None:

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ccmirror_py.errors import BusyError
+from ccmirror_py.home import Home
+from ccmirror_py.journal import Journal
+from ccmirror_py.sessions import _places
+from ccmirror_py.variants import Variants
 from tests.conftest import Sandbox
 from tests.npm_registry import NpmRegistry
 
@@ -104,3 +109,227 @@ def test_rollback_finds_the_version_before_pins_and_keys(demo: Sandbox, npm: Npm
     demo.must("key", "set", "demo", "--api-key-stdin", stdin="sk-2\n")
     assert demo.must("rollback", "demo").startswith("demo: 2.1.331 -> 2.1.330\n")
     assert demo.must("rollback", "demo").startswith("demo: 2.1.330 -> 2.1.331\n")
+
+
+# --- what a second look found ------------------------------------------------------------------
+
+
+def settings_given(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    """The `env` of the file the program was started with."""
+    argv = json.loads(done.stdout)["argv"]
+    document = json.loads(Path(argv[argv.index("--settings") + 1]).read_text())
+    found: dict[str, str] = document["env"]
+    return found
+
+
+def test_an_older_version_for_once_gets_the_pins_it_needs(
+    sandbox: Sandbox, npm: NpmRegistry
+) -> None:
+    for version in ("2.1.118", "2.1.330"):
+        npm.publish(version)
+    sandbox.must("create", "zai", "--provider", "zai", "--api-key-stdin", stdin="sk-1\n")
+    now = sandbox.run(sandbox.launcher("zai"))
+    assert "HTTPS_PROXY" not in settings_given(now)  # the host blocks it, from 2.1.330 on
+    proxy = {"HTTPS_PROXY": "http://proxy.example:1"}
+    old = sandbox.run(sandbox.launcher("zai"), "+2.1.118", env=proxy)
+    assert json.loads(old.stdout)["version"] == "2.1.118"
+    assert settings_given(old)["HTTPS_PROXY"] == proxy["HTTPS_PROXY"]
+    assert settings_given(old)["NODE_EXTRA_CA_CERTS"] == ""
+
+
+def test_a_proxy_the_user_chose_for_a_variant_stays_its_own(
+    sandbox: Sandbox, npm: NpmRegistry
+) -> None:
+    npm.publish("2.1.330")
+    chosen = "http://chosen.example:1"
+    sandbox.must("create", "mine", "--provider", "mirror", "--env", f"HTTPS_PROXY={chosen}")
+    for shell in ({}, {"HTTPS_PROXY": "http://other.example:2"}):
+        done = sandbox.run(sandbox.launcher("mine"), env=shell)
+        assert json.loads(done.stdout)["env"]["HTTPS_PROXY"] == chosen
+        assert settings_given(done)["HTTPS_PROXY"] == chosen
+    assert not (sandbox.ccm_home / ".cache/settings").exists()  # no detour through ccm
+
+
+def test_a_key_is_never_given_for_a_record_read_before_it(
+    sandbox: Sandbox, npm: NpmRegistry
+) -> None:
+    npm.publish("2.1.330")
+    sandbox.must("create", "zai", "--provider", "zai", "--api-key-stdin", stdin="sk-1\n")
+    variants = Variants(Home(sandbox.ccm_home, sandbox.bin_dir))
+    read = variants.get("zai")
+    words = ("create", "zai", "--provider", "deepseek", "--api-key-stdin", "--force")
+    sandbox.must(*words, stdin="sk-2\n")
+    with pytest.raises(BusyError):
+        variants.stored_key_of(read)
+    key = variants.stored_key_of(variants.get("zai"))
+    assert key
+    assert key.reveal() == "sk-2"
+
+
+def test_a_key_that_can_not_be_read_is_no_missing_key(sandbox: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.330")
+    sandbox.must("create", "zai", "--provider", "zai", "--api-key-stdin", stdin="sk-1\n")
+    credential = sandbox.ccm_home / "zai/current/credential"
+    kept = credential.with_name("kept")
+    credential.rename(kept)
+    credential.mkdir()
+    npm.publish("2.1.331")
+    done = sandbox.ccm("update", "zai")
+    assert (done.returncode, "ccm key set zai" in done.stderr) == (7, True)
+    credential.rmdir()
+    kept.rename(credential)
+    sandbox.must("update", "zai")
+    assert (sandbox.ccm_home / "zai/current/credential").read_text() == "sk-1\n"
+
+
+def test_a_name_may_end_like_a_file_that_waits(sandbox: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.330")
+    sandbox.must("create", "zai.new", "--provider", "echo")
+    variant = sandbox.ccm_home / "zai.new"
+    announced = {"name": "zai.new", "verb": "remove", "trashed": ""}
+    (sandbox.ccm_home / ".journal/zai.new").write_text(json.dumps(announced))
+    (variant / "current").unlink()  # and there the removal was killed
+    sandbox.must("prune")
+    assert (variant.exists(), os.listdir(sandbox.ccm_home / ".journal")) == (False, [])
+
+
+def test_a_variant_whose_generations_can_not_be_listed_stands_in_nobodys_way(
+    demo: Sandbox,
+) -> None:
+    demo.must("create", "other", "--provider", "echo")
+    generations = demo.ccm_home / "demo/generations"
+    generations.rename(generations.with_name("elsewhere"))
+    generations.write_text("")
+    said = demo.ccm("key", "set", "other", "--api-key-stdin", stdin="sk-1\n")
+    assert (said.returncode, "of demo can't be cleared yet" in said.stderr) == (0, True)
+    assert "Traceback" not in demo.ccm("doctor").stderr
+    assert "Traceback" not in demo.ccm("remove", "demo", "--yes", "--purge").stderr
+
+
+def test_keys_are_forgotten_only_when_the_new_one_came(sandbox: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.330")
+    sandbox.must("create", "zai", "--provider", "zai", "--api-key-stdin", stdin="sk-1\n")
+    words = ("create", "zai", "--provider", "deepseek", "--api-key-stdin", "--force")
+    sandbox.must(*words, stdin="sk-2\n")
+    home = Home(sandbox.ccm_home, sandbox.bin_dir)
+    Journal(home, Variants(home)).announce("zai", "forget keys")  # and there it was killed
+    sandbox.must("prune")
+    assert (sandbox.ccm_home / "zai/generations/1/credential").read_text() == "sk-1\n"
+    sandbox.must("rollback", "zai")
+    assert (
+        json.loads(sandbox.run(sandbox.launcher("zai")).stdout)["env"]["ANTHROPIC_AUTH_TOKEN"]
+        == "sk-1"
+    )
+
+
+@pytest.mark.parametrize("brought", [True, False])
+def test_a_config_brought_along_after_a_killed_create_stays(demo: Sandbox, brought: bool) -> None:
+    announced = {"name": "zai", "verb": "create", "trashed": ""}
+    (demo.ccm_home / ".journal/zai").write_text(json.dumps(announced))
+    config = demo.ccm_home / "zai/config"
+    config.mkdir(parents=True)
+    (config / ".claude.json").write_text("{}")
+    if brought:
+        (config / "projects").mkdir()
+    demo.must("prune")
+    assert config.exists() is brought
+
+
+def test_prune_leaves_alone_what_another_command_installs(demo: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.331")
+    demo.must("update", "demo")
+    demo.must("pin", "demo", "2.1.331")
+    for _ in range(2):
+        demo.must("key", "set", "demo", "--api-key-stdin", stdin="sk-1\n")
+    home = Home(demo.ccm_home, demo.bin_dir)
+    demo.must("create", "old", "--provider", "echo", "--claude-version", "2.1.330")
+    demo.must("remove", "old", "--yes", "--purge")
+    with home.lock(".store-claude-code-linux-x64-2.1.331", print):
+        demo.must("prune")  # at once
+    assert (demo.ccm_home / ".store/claude-code-linux-x64/2.1.331").exists()
+
+
+def test_a_session_of_an_older_javascript_release_keeps_what_it_runs(
+    demo: Sandbox, npm: NpmRegistry
+) -> None:
+    npm.publish("2.1.112")
+    node = demo.home / "node" / "node"
+    node.parent.mkdir()
+    # as node's process.title does to its arguments
+    node.write_text(
+        '#!/bin/bash\n[ "$1" = --version ] && { echo v20.0.0; exit; }\nexec -a claude sleep 30\n'
+    )
+    node.chmod(0o755)
+    path = {"PATH": f"{node.parent}:{demo.environ['PATH']}"}
+    words = [str(demo.launcher("demo")), "+2.1.112"]
+    with subprocess.Popen(words, env={**demo.environ, **path}) as session:
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{session.pid}/cmdline").read_bytes() != b"claude\x0030\x00":
+            assert time.monotonic() < deadline, "the session never started"
+            time.sleep(0.05)
+        demo.must("prune")
+        assert (demo.ccm_home / ".store/claude-code/2.1.112/cli.js").exists()
+        session.kill()
+    demo.must("prune")
+    assert not (demo.ccm_home / ".store/claude-code/2.1.112").exists()
+
+
+def test_sessions_are_found_below_a_directory_with_spaces() -> None:
+    root = "/Volumes/My Disk/.ccm/"
+    line = f"/bin/sh {root}zai/generations/3/launch -p hello"
+    assert _places(line, root) == [f"{root}zai/generations/3/launch"]
+    assert _places("vi notes", root) == []
+
+
+def test_a_current_that_leads_there_by_another_way_is_straightened(demo: Sandbox) -> None:
+    demo.must("create", "other", "--provider", "echo")
+    current = demo.ccm_home / "demo/current"
+    current.unlink()
+    current.symlink_to(demo.ccm_home / "demo/generations/1")
+    checks = json.loads(demo.ccm("doctor", "--json").stdout)["checks"]
+    assert {c["subject"] for c in checks if c["result"] == "failed"} == {"demo"}
+    demo.must("doctor", "--fix", "demo")
+    assert os.readlink(current) == "generations/1"
+    demo.must("prune")
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut short"])
+def test_nobody_rolls_back_to_a_program_that_is_damaged(
+    demo: Sandbox, npm: NpmRegistry, harm: str
+) -> None:
+    npm.publish("2.1.331")
+    demo.must("update", "demo")
+    program = demo.ccm_home / "demo/generations/1/native/claude"
+    program.unlink()
+    if harm == "cut short":
+        program.write_text("#!/bin/sh\n")
+    done = demo.ccm("rollback", "demo")
+    assert (done.returncode, "ccm pin demo 2.1.330" in done.stderr) == (7, True)
+    assert demo.run(demo.launcher("demo"), "--version").stdout.startswith("2.1.331")
+
+
+def test_damaged_pins_and_odd_bytes_are_sentences(demo: Sandbox) -> None:
+    odd = os.fsdecode(b"\xff")
+    refused = demo.ccm("key", "set", "demo", "--api-key-command", f"pass {odd}")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 2)
+    refused = demo.ccm("create", "m", "--provider", "mirror", env={"HTTPS_PROXY": f"http://{odd}"})
+    assert (refused.returncode, "HTTPS_PROXY is not UTF-8" in refused.stderr) == (2, True)
+    assert not (demo.ccm_home / "m").exists()
+    (demo.ccm_home / "demo/current/settings.json").write_text("{")
+    refused = demo.ccm("audit", "demo")
+    assert (refused.returncode, "ccm doctor --fix demo" in refused.stderr) == (7, True)
+
+
+def test_a_terminal_that_can_not_show_a_mark_is_no_error(demo: Sandbox) -> None:
+    words = ("create", "lab", "--provider", "custom", "--base-url", "http://127.0.0.1:9")
+    demo.must(*words, "--model", "m", "--api-key-stdin", stdin="sk-1\n")
+    done = demo.ccm("probe", "lab", env={"PYTHONIOENCODING": "latin-1:strict"})
+    assert (done.returncode, "?  reach" in done.stdout) == (1, True)
+    assert "Traceback" not in done.stderr
+
+
+def test_verify_goes_on_beside_a_link_that_leads_nowhere(demo: Sandbox) -> None:
+    native = demo.ccm_home / "demo/current/native"
+    (native / "odd").symlink_to("nowhere")
+    done = demo.ccm("verify")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)

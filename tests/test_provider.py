@@ -386,7 +386,7 @@ def test_a_region_replaces_the_endpoint_and_what_it_names() -> None:
     assert plan.auth.key_url.endswith("/payment/token-plan")
 
 
-@pytest.mark.parametrize(("id_", "hint"), [("stepfun", "There is: cn;"), ("echo", "one endpoint")])
+@pytest.mark.parametrize(("id_", "hint"), [("stepfun", "Known: cn;"), ("echo", "one endpoint")])
 def test_a_region_that_is_not_there_is_answered_with_those_that_are(id_: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
         in_region(BUNDLED[id_], "mars")

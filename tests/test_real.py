@@ -498,9 +498,9 @@ def test_users_own_settings_are_added_and_another_version_runs_once(
     make(real, "demo", echo, Making(version))
     assert version_of(real, "demo", f"+{older}") == older
     assert version_of(real, "demo") == version
-    done = real.run(
-        real.launcher("demo"), f"+{older}", "-p", "run: echo once", "--allowedTools=Bash"
-    )
+    proxies = hostile_projects(real.home / "hostile", trap.url)["proxies"]
+    once = (f"+{older}", "-p", "run: echo once", "--allowedTools=Bash")
+    done = real.run(real.launcher("demo"), *once, cwd=proxies)
     assert done.stdout == "The tool answered: once\n", done.stderr
     assert f"claude-cli/{older}" in (messages(echo)[-1].header("user-agent") or "")
 

@@ -140,6 +140,12 @@ def test_verify_compares_each_program_and_says_what_it_could_not(
     nothing_there = sandbox.ccm("verify", "--releases", env=env)
     assert nothing_there.returncode == 4
     assert "not compared: " in nothing_there.stdout
+    sandbox.must("create", "old", "--provider", "echo", "--claude-version", "2.1.112")
+    beside = sandbox.ccm("verify", "--releases", "--json", env=env)
+    results = {each["version"]: each["result"] for each in json.loads(beside.stdout)["compared"]}
+    assert results == {"2.1.112": "no counterpart", "2.1.400": "not compared"}
+    sandbox.must("remove", "old", "--yes", "--purge")
+    sandbox.must("prune")
     program = sandbox.ccm_home / "demo/current/native/claude"
     signed.publish("2.1.400", hashlib.sha256(program.read_bytes()).hexdigest())
     # signed, but not by Anthropic

@@ -280,6 +280,26 @@ def test_a_key_nobody_can_be_asked_about_is_no_signature_and_that_is_told(
     assert sandbox.ccm("update", "demo", env=env).returncode == 5
 
 
+def test_a_list_of_nobody_is_a_list(sandbox: Sandbox, signing: Signing) -> None:
+    signing.publish("2.1.400")
+    signing.keys.write_text('{"keys": []}')
+    code, _, told = create(sandbox, signing)
+    assert (code, f"by a key that {signing.keys} does not list" in told) == (5, True)
+
+
+def test_another_version_for_once_has_to_be_signed_too(
+    sandbox: Sandbox, signing: Signing, npm: NpmRegistry
+) -> None:
+    npm.publish("2.1.399")
+    signing.publish("2.1.400")
+    trusted = {"CCM_NPM_KEYS": str(signing.keys)}
+    sandbox.must("create", "demo", "--provider", "echo", env=trusted)
+    assert sandbox.run(sandbox.launcher("demo"), "+2.1.399", env=trusted).returncode == 0
+    required = {**trusted, "CCM_REQUIRE_SIGNATURE": "1"}
+    refused = sandbox.run(sandbox.launcher("demo"), "+2.1.399", env=required)
+    assert (refused.returncode, "There is no signature" in refused.stderr) == (5, True)
+
+
 def test_the_level_is_shown_and_can_be_required(sandbox: Sandbox, npm: NpmRegistry) -> None:
     npm.publish("2.1.330")
     required = {"CCM_REQUIRE_SIGNATURE": "1"}

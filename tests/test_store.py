@@ -434,7 +434,7 @@ def test_a_removed_release_leaves_nothing_and_its_links_live_on(shop: Shop, tmp_
     directory = shop.ensure(shop.find())
     link = tmp_path / "claude"
     link.hardlink_to(directory / "claude")
-    assert shop.store.remove(KEY, lambda: True, shop.said.append)
+    assert shop.store.remove(KEY, lambda: True)
     assert (shop.left(), list(shop.home.staging.iterdir())) == ([], [])
     assert shop.store.installed() == []
     assert link.read_bytes() == RIGHT
@@ -442,14 +442,14 @@ def test_a_removed_release_leaves_nothing_and_its_links_live_on(shop: Shop, tmp_
 
 def test_a_release_that_came_into_use_meanwhile_is_not_removed(shop: Shop) -> None:
     shop.ensure(shop.find())
-    assert not shop.store.remove(KEY, lambda: False, shop.said.append)
+    assert not shop.store.remove(KEY, lambda: False)
     assert shop.store.problems(KEY) == []
 
 
 def test_a_removed_release_can_be_had_again(shop: Shop) -> None:
     release = shop.find()
     shop.ensure(release)
-    assert shop.store.remove(KEY, lambda: True, shop.said.append)
+    assert shop.store.remove(KEY, lambda: True)
     assert tree(shop.ensure(release))["claude"] == (0o555, RIGHT)
 
 

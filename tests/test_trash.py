@@ -146,6 +146,8 @@ def test_emptying_asks_first_and_takes_only_what_is_named(removed: Sandbox) -> N
     assert (asked.returncode, "Nobody is there to agree" in asked.stderr) == (2, True)
     removed.must("trash", "empty", "other", "--yes")
     assert [entry["name"] for entry in entries(removed)] == ["demo"]
+    other = removed.ccm("trash", "restore", "quite-another")
+    assert (other.returncode, "Known: demo." in other.stderr) == (3, True)
     removed.must("trash", "empty", "--yes")
     assert entries(removed) == []
     assert "empty" in removed.ccm("trash", "empty").stderr

@@ -16,11 +16,12 @@ _PREFIX = ROOT_PACKAGE.removeprefix(f"{SCOPE}/") + "-"
 
 @dataclass(frozen=True)
 class Compared:
-    """One installed program. `not compared` says nothing for or against it."""
+    """One installed program. `not compared` says nothing for or against it; `no counterpart`:
+    Anthropic released no such program."""
 
     package: str
     version: str
-    result: Literal["same", "different", "not compared"]
+    result: Literal["same", "different", "not compared", "no counterpart"]
     detail: str = ""
 
 
@@ -37,10 +38,10 @@ def compare(context: Context, releases: Releases) -> list[Compared]:
 def _compared(context: Context, releases: Releases, receipt: Receipt) -> Compared:
     package, version = receipt.package, parse_version(receipt.version)
     if receipt.tweaked:
-        return Compared(package, str(version), "not compared", f"tweaked by {receipt.tweaked}")
+        return Compared(package, str(version), "no counterpart", f"tweaked by {receipt.tweaked}")
     if version < FIRST_NATIVE:
         reason = f"npm's package has no native program before {FIRST_NATIVE}"
-        return Compared(package, str(version), "not compared", reason)
+        return Compared(package, str(version), "no counterpart", reason)
     lock_name = f".releases-{version}"
     with context.home.lock(lock_name, context.say):
         staged = context.home.stage(lock_name)

@@ -70,9 +70,13 @@ def _make(context: Context, coming: Next) -> None:
     variants, name = context.variants, coming.variant.name
     had_config = context.home.config(name).is_dir()
     context.journal.announce(name, "create, keep config" if had_config else "create")
-    publish(context, coming)
-    variants.link(name)
-    context.journal.finished(name)
+    try:
+        publish(context, coming)
+        variants.link(name)
+        context.journal.finished(name)
+    except BaseException:
+        context.journal.give_up(name)
+        raise
 
 
 def check_choices(provider: Provider, choices: Choices) -> None:
@@ -95,6 +99,11 @@ def check_choices(provider: Provider, choices: Choices) -> None:
     check_servers(provider, choices.mcp)
     if choices.base_url and choices.region:
         raise UsageError("--region and --base-url both name an endpoint.", "Leave one out.")
+    if any(each.partition("=")[0] == "--settings" for each in choices.args):
+        raise UsageError(
+            "--settings as an argument would take the place of what ccm pins.",
+            "Write such settings into config/settings.json of the variant instead.",
+        )
     for name in (*choices.env, *choices.inherit):
         if name in OWN_NAMES:
             raise UsageError(
@@ -110,7 +119,7 @@ def check_servers(provider: Provider, names: Iterable[str]) -> None:
             there = ", ".join(provider.mcp)
             raise UsageError(
                 f"{provider.name} offers no MCP server '{name}'.",
-                f"There is: {there}; see: ccm providers show {provider.id}"
+                f"Known: {there}; see: ccm providers show {provider.id}"
                 if there
                 else f"It offers none that ccm knows of; see: ccm providers show {provider.id}",
             )

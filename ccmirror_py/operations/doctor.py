@@ -12,7 +12,7 @@ from ccmirror_py.check import Check
 from ccmirror_py.context import Context
 from ccmirror_py.credential import fetch, missing
 from ccmirror_py.environment import weakness
-from ccmirror_py.errors import CcmError
+from ccmirror_py.errors import CcmError, DamagedError
 from ccmirror_py.launcher import render
 from ccmirror_py.operations.looks import look_files, seeded_before
 from ccmirror_py.operations.prune import native_problems
@@ -68,6 +68,11 @@ def _variant(context: Context, name: str) -> Iterator[Check]:
     if isinstance(entry, Broken):
         yield Check(name, "record", "failed", entry.error.sentence, entry.error.hint)
         return
+    try:
+        context.variants.number(name)
+    except DamagedError as error:
+        yield Check(name, "record", "failed", error.sentence, error.hint)
+        return
     yield Check(name, "record", "ok", f"{entry.choices.provider}, {entry.version}")
     if weakness(entry.version):
         newer = f"ccm unpin {name} && ccm update {name}"
@@ -122,7 +127,9 @@ def _files(context: Context, variant: Variant) -> Iterator[Check]:
             else ("every byte as installed")
         )
         yield Check(name, "program", "ok", f"{done}, {detail}")
-    if variant.version < FIRST_NATIVE and not shutil.which("node"):
+    if variant.version < FIRST_NATIVE and not shutil.which(
+        "node", path=context.environ.get("PATH", "")
+    ):
         detail = f"{variant.version} needs Node.js 18 or newer"
         yield Check(name, "node", "failed", detail, f"install it, or: ccm update {name}")
     pinned = _json_check(name, "pinned settings", generation / "settings.json", fix)
@@ -224,8 +231,12 @@ def _key(context: Context, variant: Variant) -> Check:
     match variant.credential:
         case FromVariable(variable) if not context.environ.get(variable):
             return Check(name, "key", "failed", *missing(variant.credential, name))
-        case FromFile() if context.variants.stored_key(name) is None:
-            return Check(name, "key", "failed", *missing(variant.credential, name))
+        case FromFile():
+            try:
+                if context.variants.stored_key(name) is None:
+                    return Check(name, "key", "failed", *missing(variant.credential, name))
+            except CcmError as error:
+                return Check(name, "key", "failed", error.sentence, error.hint)
         case FromKeyring() as credential:
             try:
                 fetch(credential, None, context.environ)

@@ -1,6 +1,7 @@
 """`ccm doctor --fix`: mend what needs no decision."""
 
 import json
+import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,16 +10,17 @@ from pathlib import Path
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
-from ccmirror_py.errors import CcmError, DamagedError, NewerError
+from ccmirror_py.errors import CcmError, DamagedError, NewerError, NotFoundError
 from ccmirror_py.operations.prune import native_problems
 from ccmirror_py.operations.publish import (
     Next,
     is_outdated,
     publish,
+    republish,
     resolved,
     settings_for,
 )
-from ccmirror_py.operations.update import republish
+from ccmirror_py.release import Release
 from ccmirror_py.secret import Secret
 from ccmirror_py.variant import FromFile, Variant
 from ccmirror_py.variants import Broken
@@ -30,8 +32,10 @@ def fix(context: Context, name: str) -> None:
     DamagedError when no generation can be read any more.
     """
     context.begin_change()
+    _have_program_at_hand(context, name)
     with context.changing(name):
         _make_private(context, name)
+        _straighten(context, name)
         entry = context.variants.get_or_broken(name)
         if isinstance(entry, Broken):
             if isinstance(entry.error, NewerError):
@@ -47,9 +51,37 @@ def fix(context: Context, name: str) -> None:
         context.variants.link(name)
 
 
+def _have_program_at_hand(context: Context, name: str) -> None:
+    """The long part, without holding the variant. What is wrong otherwise is seen later."""
+    with suppress(DamagedError, NotFoundError):
+        variant, generation = context.variants.current(name)
+        if native_problems(generation / "native"):
+            _good_release(context, variant)
+
+
+def _good_release(context: Context, variant: Variant) -> Release:
+    """In the store, where nobody but a reader of all of it sees a flipped bit."""
+    release = context.registry.find(variant.version, context.platform)
+    if context.store.has(release) and context.store.problems(release.key):
+        context.store.remove(release.key, lambda: True)
+    context.installed(release)
+    return release
+
+
+def _straighten(context: Context, name: str) -> None:
+    """A `current` that leads to the right place in another way, as a backup may restore it."""
+    link = context.home.current(name)
+    with suppress(OSError, RuntimeError):
+        end = link.resolve()
+        wanted = f"generations/{end.name}"
+        if end.parent == context.home.generations(name) and os.readlink(link) != wanted:
+            fs.replace_link(wanted, link)
+
+
 def _make_private(context: Context, name: str) -> None:
     home = context.home
-    _set_modes({home.root: 0o700, home.directory(name): 0o700, home.config(name): 0o700})
+    inner = (home.directory(name), home.config(name), home.generations(name))
+    _set_modes({home.root: 0o700, **dict.fromkeys(inner, 0o700)})
     _set_modes({home.config(name) / ".credentials.json": 0o600})
     with suppress(DamagedError):
         generation = home.generation(name, context.variants.number(name))
@@ -74,7 +106,7 @@ def _restore_record(context: Context, name: str) -> None:
             variant = context.variants.read(name, generation)
         except CcmError:
             continue
-        stored = context.variants.stored_key(name, number)
+        stored = _key_in(context, name, number)
         if stored is None and isinstance(variant.credential, FromFile):
             # the newest generation stays until the key beside it is in the next one
             newest = context.variants.all_numbers(name)[0]
@@ -99,10 +131,17 @@ def _newest_key(context: Context, variant: Variant) -> Secret | None:
         generation = context.home.generation(variant.name, number)
         with suppress(OSError, ValueError, KeyError, TypeError):
             settings = json.loads(fs.read_file(generation / "settings.json"))
-            key = context.variants.stored_key(variant.name, number)
+            key = _key_in(context, variant.name, number)
             if key and settings["env"]["ANTHROPIC_BASE_URL"] == variant.base_url:
                 return key
     return None
+
+
+def _key_in(context: Context, name: str, number: int) -> Secret | None:
+    try:
+        return context.variants.stored_key(name, number)
+    except DamagedError:
+        return None
 
 
 def _replace_program(context: Context, variant: Variant) -> None:
@@ -111,9 +150,7 @@ def _replace_program(context: Context, variant: Variant) -> None:
         again = f"ccm tweak {variant.name} --patches {','.join(variant.tweaked.patches)}"
         context.say(f"{variant.name}: its program is as released again; to tweak it: {again}")
         variant = replace(variant, tweaked=None)
-    release = context.registry.find(variant.version, context.platform)
-    if context.store.has(release) and context.store.problems(release.key):
-        context.store.remove(release.key, lambda: True, context.say)
+    release = _good_release(context, variant)
     provider = context.providers.get(variant.choices.provider)
     settings = settings_for(context, variant, provider)
     key = context.variants.stored_key(variant.name)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from ccmirror_py.context import Context
 from ccmirror_py.credential import NewKey, fetch
 from ccmirror_py.errors import UsageError
-from ccmirror_py.operations.publish import Next, publish, resolve, settings_for
+from ccmirror_py.operations.publish import Next, native_of, publish, resolve, settings_for
 from ccmirror_py.secret import Secret
 from ccmirror_py.times import now
 from ccmirror_py.variant import FromKeyring, FromVariable, NoKey, Variant, bound
@@ -21,10 +21,14 @@ def set_key(context: Context, name: str, new: NewKey) -> Variant:
         provider = context.providers.get(before.choices.provider)
         after = replace(before, credential=new.credential, updated=now())
         after = bound(resolve(context, after, provider))  # a key that is given is given for it
-        native = context.home.current(name).resolve() / "native"
+        native = native_of(context, name)
         settings = settings_for(context, after, provider)
         context.journal.announce(name, "forget keys")
-        publish(context, Next(after, settings, native, put_away(context, new)))
+        try:
+            publish(context, Next(after, settings, native, put_away(context, new)))
+        except BaseException:
+            context.journal.give_up(name)
+            raise
         context.journal.forget_keys(name)
     return after
 

@@ -94,7 +94,7 @@ def _headers(context: Context, variant: Variant) -> dict[str, str]:
 
 def _key(context: Context, variant: Variant) -> Secret | None:
     """As the launcher would have it. None when the variant has none."""
-    stored = context.variants.stored_key(variant.name)
+    stored = context.variants.stored_key_of(variant)
     key = fetch(variant.credential, stored, context.environ)
     if key is None and isinstance(variant.credential, FromVariable | FromFile):
         raise UsageError(f"{variant.name} has no key here.", f"Run: ccm key set {variant.name}")

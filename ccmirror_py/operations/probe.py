@@ -44,6 +44,7 @@ from ccmirror_py.messages import (
     said,
     told,
 )
+from ccmirror_py.model_list import addresses
 from ccmirror_py.operations import probe_deep
 from ccmirror_py.probe import Row, Target
 from ccmirror_py.provider import AuthStyle, Provider
@@ -88,7 +89,7 @@ def key_of(context: Context, variant: Variant) -> str:
     """As its launcher would get it; "" when there is none. CcmError when it can't be read."""
     if isinstance(variant.credential, NoKey):
         return KEYLESS_TOKEN
-    stored = context.variants.stored_key(variant.name)
+    stored = context.variants.stored_key_of(variant)
     secret = fetch(variant.credential, stored, context.environ)
     return secret.reveal() if secret else ""
 
@@ -112,6 +113,7 @@ def target_of(context: Context, variant: Variant, provider: Provider) -> Target:
         environment=environment,
         denies_search="WebSearch" in denied_tools(provider, variant.choices),
         plain=plain,
+        models_url=provider.models_url,
     )
 
 
@@ -242,9 +244,9 @@ def _told_locally(talk: Talk) -> dict[str, Heard]:
 def right_address(talk: Talk) -> str | None:
     """Where on this host the Messages API answers, of the places it could be."""
     ask = bare(talk.target.manner, talk.target.main)
-    addresses = access.other_addresses(talk.target.url)
-    heard = _together([partial(talk.ask, ask, url, patience=PATIENCE) for url in addresses])
-    answering = [a for a, h in zip(addresses, heard, strict=True) if access.speaks_messages(h)]
+    urls = access.other_addresses(talk.target.url)
+    heard = _together([partial(talk.ask, ask, url, patience=PATIENCE) for url in urls])
+    answering = [url for url, h in zip(urls, heard, strict=True) if access.speaks_messages(h)]
     return answering[0] if answering else None
 
 
@@ -278,10 +280,9 @@ def _what_is_refused(talk: Talk, call: "Call") -> tuple[Feature, ...]:
 
 def _listed(talk: Talk) -> Heard:
     """The list of models: where Claude Code's own path has it, else where vendors put it."""
-    base = talk.target.url
     heard = Heard()
-    for url in dict.fromkeys((f"{base}/v1", base, access.without_suffix(base) + "/v1")):
-        heard = talk.ask(Ask("GET", "/models", {"accept": "application/json"}), url, None, PATIENCE)
+    for url in addresses(talk.target.url, talk.target.models_url):
+        heard = talk.ask(Ask("GET", "", {"accept": "application/json"}), url, None, PATIENCE)
         if heard.ok and access.ids_listed(heard):
             return heard
         if heard.status in (401, 403):

@@ -31,7 +31,7 @@ def launch_row(context: Context, variant: Variant, coming: Coming | None = None)
     if word in printed:
         return Row("launch", "ok", f"Claude Code {variant.version} ran a command through it")
     try:
-        stored = context.variants.stored_key(variant.name)
+        stored = context.variants.stored_key_of(variant)
         key = fetch(variant.credential, stored, context.environ)
     except CcmError:
         key = None

@@ -1,7 +1,7 @@
 """`ccm prune`: free what nothing uses. `ccm verify`: read again what is installed."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 from ccmirror_py import fs
 from ccmirror_py.context import Context
 from ccmirror_py.errors import DamagedError
+from ccmirror_py.home import SETTINGS_LOCK, tweak_lock
 from ccmirror_py.operations.trash import empty
 from ccmirror_py.receipt import RECEIPT, read_receipt
 from ccmirror_py.sessions import running_sessions
@@ -38,18 +39,23 @@ def unused_releases(context: Context) -> list[Key]:
                 "can't be read, so nobody knows what it uses",
                 f"Run: ccm doctor --fix {entry.name}",
             )
-    return [key for key in context.store.installed() if _is_unused(context, key)]
+    return _unused(context, context.store.installed())
 
 
-def _is_unused(context: Context, key: Key) -> bool:
-    """No generation was made from it, and no session runs it where it is."""
+def _unused(context: Context, keys: Collection[Key]) -> list[Key]:
+    """Those no generation was made from, and that no session runs where they are."""
     receipts = context.home.root.glob(f"*/generations/*/native/{RECEIPT}")
     running = {session.release for session in running_sessions(context.home)}
     made = set()
     for receipt in receipts:
         with suppress(FileNotFoundError):  # another command removes that generation now
             made.add(_release_of(receipt))
-    return key not in made and context.store.directory(key) not in running
+    used = {key for key in keys if context.store.directory(key) in running} | made
+    return [key for key in keys if key not in used]
+
+
+def _is_unused(context: Context, key: Key) -> bool:
+    return bool(_unused(context, [key]))
 
 
 def _release_of(receipt: Path) -> Key:
@@ -79,22 +85,23 @@ def prune(context: Context, dry_run: bool) -> Freed:
     if dry_run:
         size = partials + sum(_own_bytes(context.store.directory(key)) for key in releases)
         return Freed(releases, size, _trashed_bytes(context))
-    in_use = {session.generation for session in running_sessions(context.home)}
     for name in context.variants.names():
         with context.changing(name):
             if context.variants.exists(name):  # it may have been removed since
-                context.variants.prune(name, in_use)
+                context.variants.prune(name)
     context.store.drop_partials()
     taken: list[Key] = []
     size = partials - sum(map(_size, context.store.partials()))
     for key in releases:
         own = _own_bytes(context.store.directory(key))
-        if context.store.remove(key, partial(_is_unused, context, key), context.say):
+        if context.store.remove(key, partial(_is_unused, context, key)):
             taken.append(key)
             size += own
-    if not in_use:
-        fs.remove_tree(context.home.cache / "settings")
-    fs.remove_tree(context.home.cache / "npm")
+    with context.home.lock(SETTINGS_LOCK, context.say):
+        if not running_sessions(context.home):
+            fs.remove_tree(context.home.cache / "settings")
+    if all(_is_free(context, tweak_lock(name)) for name in context.variants.names()):
+        fs.remove_tree(context.home.cache / "npm")
     return Freed(taken, size, _trashed_bytes(context))
 
 
@@ -131,6 +138,17 @@ def tweaked_by(directory: Path) -> str:
         return ""
 
 
+def is_there(native: Path) -> bool:
+    """What a look at names and sizes can tell, without reading hundreds of megabytes."""
+    try:
+        receipt = read_receipt(native / RECEIPT)
+        sizes = {name: (native / name).lstat().st_size for name in receipt.files}
+    except (OSError, ValueError):
+        return False
+    known = {name: state[1] for name, state in receipt.states.items() if state}
+    return bool(sizes) and all(sizes[name] == known.get(name, sizes[name]) for name in sizes)
+
+
 def native_problems(native: Path) -> list[str]:
     """What is wrong with the program of one generation, by its own receipt."""
     try:
@@ -145,11 +163,17 @@ def native_problems(native: Path) -> list[str]:
 
 
 def _inodes(directory: Path) -> frozenset[int]:
-    return frozenset(
-        (Path(folder) / name).stat().st_ino
-        for folder, _, names in os.walk(directory)
-        for name in names
-    )
+    found = set()
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(FileNotFoundError):  # another command takes it away now
+                found.add((Path(folder) / name).lstat().st_ino)
+    return frozenset(found)
+
+
+def _is_free(context: Context, lock_name: str) -> bool:
+    with context.home.lock_if_free(lock_name) as free:
+        return free
 
 
 def _trashed_bytes(context: Context) -> int:

@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from shlex import quote
+from typing import TYPE_CHECKING, Any
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
@@ -20,14 +21,13 @@ from ccmirror_py.environment import (
     let_through,
     takes_key,
 )
-from ccmirror_py.errors import UsageError, VerificationError
+from ccmirror_py.errors import DamagedError, UsageError, VerificationError
 from ccmirror_py.launcher import Launch, render
 from ccmirror_py.mcp import as_argument, servers_of
 from ccmirror_py.operations.looks import look_files, seed_config, title
 from ccmirror_py.platforms import program_of
 from ccmirror_py.provider import Provider
 from ccmirror_py.secret import Secret
-from ccmirror_py.sessions import running_sessions
 from ccmirror_py.settings import (
     Surroundings,
     pinned_network,
@@ -86,8 +86,21 @@ def publish(context: Context, coming: Next) -> None:
         raise
     if not isinstance(before, Broken):
         _tell_of_host(context, before, variant)
-    in_use = {session.generation for session in running_sessions(context.home)}
-    context.variants.prune(variant.name, in_use)
+    context.variants.prune(variant.name)
+
+
+def republish(context: Context, variant: Variant, forced: Collection[str] = ()) -> None:
+    """A generation with the program and the key of the current one."""
+    name = variant.name
+    provider = context.providers.get(variant.choices.provider)
+    settings = settings_for(context, variant, provider)
+    key = context.variants.stored_key(name)
+    publish(context, Next(variant, settings, native_of(context, name), key, forced))
+
+
+def native_of(context: Context, name: str) -> Path:
+    """The directory with the program the variant has."""
+    return context.home.current(name).resolve() / "native"
 
 
 def _check_host(variant: Variant) -> None:
@@ -152,7 +165,8 @@ def launch_of(
         settings=str(generation / "settings.json"),
         pinned=settings_text(settings),
         again=context.home.launcher_target(variant.name),
-        network=pinned_network(settings),
+        # what the user set with --env is no matter of the shell's
+        network={n: v for n, v in pinned_network(settings).items() if n not in variant.environment},
         environment=variant.environment,
         key_variable=variant.key_variable,
         credential=variant.credential,
@@ -212,8 +226,26 @@ def is_stale(
 
 
 def network(context: Context) -> dict[str, str]:
-    """How this shell says the network is reached."""
-    return {name: context.environ.get(name, "") for name in NETWORK_NAMES}
+    """How this shell says the network is reached. UsageError for what can't be written down."""
+    found = {name: context.environ.get(name, "") for name in NETWORK_NAMES}
+    for name, value in found.items():
+        if not value.isascii() and value.encode(errors="replace").decode() != value:
+            raise UsageError(f"${name} is not UTF-8.", f"Set it again, or: unset {name}")
+    return found
+
+
+def pinned_of(name: str, generation: Path) -> Mapping[str, Any]:
+    """What a generation pins. DamagedError unless it is what the launcher was written with."""
+    path, hint = generation / "settings.json", f"Run: ccm doctor --fix {name}"
+    try:
+        text = fs.read_file(path).decode()
+        launch = fs.read_file(generation / "launch").decode()
+        document = json.loads(text)
+    except (OSError, ValueError, RecursionError):
+        raise DamagedError(path, "or the launcher beside it can't be read", hint) from None
+    if not isinstance(document, dict) or quote(text) not in launch:
+        raise DamagedError(path, "is not what the launcher was written with", hint)
+    return document
 
 
 _STARTED: set[tuple[int, int]] = set()

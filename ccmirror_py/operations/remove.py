@@ -1,5 +1,7 @@
 """`ccm remove`: take away what a variant is made of, and nothing else."""
 
+from collections.abc import Collection
+
 from ccmirror_py.context import Context
 from ccmirror_py.errors import BusyError
 from ccmirror_py.operations.trash import empty
@@ -22,6 +24,20 @@ def what_goes(context: Context, name: str, keep_config: bool) -> list[str]:
     return paths
 
 
+def check_ended(context: Context, names: Collection[str], force: bool) -> None:
+    """BusyError naming the sessions that still run, unless with `force`."""
+    if force:
+        return
+    running = running_sessions(context.home)
+    for name in names:
+        pids = [str(session.pid) for session in running if session.name == name]
+        if pids:
+            raise BusyError(
+                f"'{name}' is running (process {', '.join(pids)}).",
+                "End it first, or take its files away all the same with --force.",
+            )
+
+
 def remove(
     context: Context, name: str, keep_config: bool, force: bool = False, purge: bool = False
 ) -> None:
@@ -33,11 +49,6 @@ def remove(
     with context.changing(name):
         if not context.variants.exists(name):
             context.variants.get(name)
-        pids = [str(s.pid) for s in running_sessions(context.home) if s.name == name]
-        if pids and not force:
-            raise BusyError(
-                f"'{name}' is running (process {', '.join(pids)}).",
-                "End it first, or take its files away all the same with --force.",
-            )
+        check_ended(context, [name], force)
         context.journal.remove(name, keep_config, "" if purge else context.trash.new_id(name))
     empty(context, [entry for entry in context.trash.entries() if entry.is_expired])

@@ -7,42 +7,42 @@ another settings file in it, so there is one place that clears and sets the envi
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 
 from ccmirror_py import fs
 from ccmirror_py.context import Context
-from ccmirror_py.errors import DamagedError, NotFoundError, UsageError
+from ccmirror_py.environment import HOST_BLOCKS_NETWORK, NETWORK_NAMES, weakness
+from ccmirror_py.errors import NotFoundError, UsageError
+from ccmirror_py.home import SETTINGS_LOCK
 from ccmirror_py.launcher import render
-from ccmirror_py.operations.publish import check_start, launch_of, network
+from ccmirror_py.operations.publish import check_start, launch_of, network, pinned_of
 from ccmirror_py.platforms import program_of
 from ccmirror_py.settings import merged_settings, network_settings, settings_text
 from ccmirror_py.variant import Variant
 from ccmirror_py.version import Version, parse_version
 
 
-@dataclass(frozen=True)
-class Command:
-    """What to execute: `argv` with `argv[0]` as the program's path."""
-
-    argv: tuple[str, ...]
-
-
-def command_for(context: Context, name: str, arguments: list[str]) -> Command:
-    """What starts the variant `name` with `arguments`, of which `+VERSION` may be the first."""
-    variant = context.variants.get(name)
-    generation = context.home.current(name).resolve()
+def command_for(context: Context, name: str, arguments: list[str]) -> tuple[str, ...]:
+    """What starts the variant `name` with `arguments`, of which `+VERSION` may be the first. The
+    first word is a path."""
+    variant, generation = context.variants.current(name)
     version, rest = _split_version(arguments)
     users, rest = _split_settings(rest)
-    pinned = _pinned(name, generation)
+    pinned = pinned_of(name, generation)
     launch = launch_of(context, variant, generation, pinned)
-    here = {key: value for key, value in network(context).items() if key in launch.network}
+    needed: Collection[str] = launch.network
+    if version is not None and version < HOST_BLOCKS_NETWORK:
+        # the variant's own version may need no such pins, and this one does
+        needed = [name for name in NETWORK_NAMES if name not in variant.environment]
+    here = {key: value for key, value in network(context).items() if key in needed}
     if version is None and users is None and here == launch.network:
-        return Command((str(generation / "launch"), *arguments))
+        return (str(generation / "launch"), *arguments)
     if version is not None and version != variant.version:
         launch = replace(launch, program=_program(context, replace(variant, version=version)))
+        if weakness(version):
+            context.say(weakness(version))
     if users is not None or here != launch.network:
         pinned = merged_settings({"env": network_settings(variant, here)}, pinned)
         merged = merged_settings(pinned, _json_object(users) if users else {})
@@ -52,12 +52,12 @@ def command_for(context: Context, name: str, arguments: list[str]) -> Command:
     launch = replace(launch, again="")  # it would start without what was asked for here
     # a file, and not `sh -c`: the text may hold a proxy's password, and everybody sees arguments
     script = _kept_file(context, render(launch).encode(), "sh")
-    return Command(("/bin/sh", script, *rest))
+    return ("/bin/sh", script, *rest)
 
 
-def run(command: Command) -> None:
+def run(command: tuple[str, ...]) -> None:
     """Become it. Returns never; OSError when it can't be started."""
-    os.execv(command.argv[0], command.argv)  # noqa: S606 (a shell is not wanted)
+    os.execv(command[0], command)  # noqa: S606 (a shell is not wanted)
 
 
 def _split_version(arguments: list[str]) -> tuple[Version | None, list[str]]:
@@ -82,20 +82,6 @@ def _split_settings(arguments: list[str]) -> tuple[str | None, list[str]]:
         else:
             rest.append(argument)
     return value, rest
-
-
-def _pinned(name: str, generation: Path) -> Mapping[str, object]:
-    """DamagedError unless they are what the launcher was written with."""
-    path, hint = generation / "settings.json", f"Run: ccm doctor --fix {name}"
-    try:
-        text = fs.read_file(path).decode()
-        launch = fs.read_file(generation / "launch").decode()
-        document = json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        raise DamagedError(path, "or the launcher beside it can't be read", hint) from None
-    if not isinstance(document, dict) or quote(text) not in launch:
-        raise DamagedError(path, "is not what the launcher was written with", hint)
-    return document
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -128,7 +114,7 @@ def _kept_file(context: Context, content: bytes, ending: str) -> str:
     """A file with this content, until the next `ccm prune`; the same content is the same file."""
     path = context.home.cache / "settings" / f"{hashlib.sha256(content).hexdigest()}.{ending}"
     context.home.prepare()
-    with context.home.lock(".settings", context.say):
+    with context.home.lock(SETTINGS_LOCK, context.say):
         if not _holds(path, content):
             fs.ensure_directory(path.parent)
             fs.replace_file(path, content, 0o600)
@@ -138,7 +124,9 @@ def _kept_file(context: Context, content: bytes, ending: str) -> str:
 def _program(context: Context, variant: Variant) -> str:
     """The program of another version, installed when it is not."""
     key = context.store.find(variant.version)
-    if key is None:
+    if key and context.store.is_sound(key):
+        context.check_signed(variant.version, context.store.receipt(key).signed_by)
+    else:
         context.begin_change()
         release = context.registry.find(variant.version, context.platform)
         context.installed(release)

@@ -15,6 +15,7 @@ from pathlib import Path
 from ccmirror_py import fs, tweakcc
 from ccmirror_py.context import Context
 from ccmirror_py.errors import BusyError, CcmError, UsageError
+from ccmirror_py.home import tweak_lock
 from ccmirror_py.operations.doctor_launch import launch_checks
 from ccmirror_py.operations.publish import START_TIMEOUT, Next, publish, settings_for
 from ccmirror_py.operations.twin import ended_by_a_signal
@@ -62,7 +63,7 @@ def tweak(context: Context, request: TweakRequest) -> Variant:
 
 @contextmanager
 def _workplace(context: Context, name: str) -> Iterator[Path]:
-    lock_name = f".tweak-{name}"
+    lock_name = tweak_lock(name)
     with context.home.lock(lock_name, context.say):
         directory = context.home.stage(lock_name)
         try:
@@ -98,6 +99,7 @@ def _pristine(context: Context, variant: Variant) -> Path:
     if key is None or context.store.problems(key):
         release = context.registry.find(variant.version, context.platform)
         return context.installed(release)
+    context.check_signed(variant.version, context.store.receipt(key).signed_by)
     return context.store.directory(key)
 
 

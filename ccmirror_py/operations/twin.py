@@ -22,7 +22,7 @@ from ccmirror_py.context import Context
 from ccmirror_py.echo import Received
 from ccmirror_py.environment import CLOUD_SWITCHES, KEY_DESCRIPTOR
 from ccmirror_py.launcher import Launch, render
-from ccmirror_py.operations.publish import Coming, launch_of
+from ccmirror_py.operations.publish import Coming, launch_of, pinned_of
 from ccmirror_py.settings import seeded_claude_json, settings_text
 from ccmirror_py.variant import FromFile, Variant
 
@@ -145,13 +145,15 @@ def _pinned(
     if instead:
         fs.clone_tree(instead, directory / "native")
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
-    return dict(json.loads(fs.read_file(generation / "settings.json")))
+    return dict(pinned_of(variant.name, generation))
 
 
 def _made(
     context: Context, variant: Variant, directory: Path, url: str | None, settings: Settings
 ) -> Twin:
     generation = context.home.generation(variant.name, context.variants.number(variant.name))
+    if url is None:
+        context.variants.stored_key_of(variant)  # BusyError when it is another endpoint's by now
     own = {
         "CLAUDE_CONFIG_DIR": str(directory / "config"),
         "ANTHROPIC_CONFIG_DIR": str(directory / "config" / "anthropic"),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ccmirror_py import fs
@@ -14,7 +13,9 @@ from ccmirror_py.operations.publish import (
     Coming,
     Next,
     is_stale,
+    native_of,
     publish,
+    republish,
     resolve,
     settings_for,
 )
@@ -49,11 +50,13 @@ class UpdateRequest:
 
 @dataclass(frozen=True)
 class _Coming:
-    """What a variant becomes, the settings it will pin, and how that differs, in words."""
+    """What a variant becomes, the settings it will pin, and how that differs, in words. `notices`
+    are for the user in any case."""
 
     variant: Variant
     settings: dict[str, object]
-    changes: tuple[str, ...]
+    changes: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def is_as(self, other: "_Coming") -> bool:
         """But for the time."""
@@ -90,7 +93,7 @@ def _update_one(context: Context, name: str, request: UpdateRequest) -> Outcome:
     if request.dry_run:
         after = replace(variant, spec=spec, version=version)
         coming = _coming(context, variant, after, request.keep_provider)
-        return _outcome(variant, version, coming.changes, dry_run=True)
+        return _outcome(variant, spec, version, coming, dry_run=True)
     release = context.registry.find(spec, context.platform)
     return _move(context, variant, spec, release, request)
 
@@ -100,7 +103,7 @@ def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome
     name = seen.name
     coming = _coming(context, seen, seen, request.keep_provider)
     if not _differs(context, seen, coming, request):
-        return Current(name, seen.version)
+        return Current(name, seen.version, coming.notices)
     if not request.dry_run:
         tried = coming
         row = _tried(request.trial, tried, None)
@@ -111,13 +114,13 @@ def _refresh(context: Context, seen: Variant, request: UpdateRequest) -> Outcome
             after = replace(variant, updated=now())
             coming = _coming(context, variant, after, request.keep_provider)
             if not _differs(context, variant, coming, request):
-                return Current(name, variant.version)
+                return Current(name, variant.version, coming.notices)
             if request.trial:
                 _check_same(seen, variant, tried, coming)
-            native = _native(context, name)
+            native = native_of(context, name)
             key = context.variants.stored_key(name)
             publish(context, Next(coming.variant, coming.settings, native, key))
-    return Refreshed(name, seen.version, request.dry_run, coming.changes)
+    return Refreshed(name, seen.version, request.dry_run, coming.changes, coming.notices)
 
 
 def _differs(context: Context, variant: Variant, coming: _Coming, request: UpdateRequest) -> bool:
@@ -132,25 +135,27 @@ def _coming(context: Context, before: Variant, after: Variant, keep_provider: bo
     """`after` with what its provider's file says now, or with what it said at the last change."""
     provider = context.providers.get(after.choices.provider)
     denied_before = _denied(context, before)
-    kept = _Coming(after, settings_for(context, after, replace(provider, deny=denied_before)), ())
+    kept = _Coming(after, settings_for(context, after, replace(provider, deny=denied_before)))
     if keep_provider:
         return kept
     moved = migrated(provider, after.choices)
     coming = resolve(context, replace(after, choices=moved.choices), provider)
     if strays(coming):
-        context.say(
+        stays = (
             f"{after.name} stays with {after.host}: its stored key was given for it, and "
             f"{provider.name} is at {coming.host} now. To move it: ccm key set {after.name}"
         )
-        return kept
-    for sentence in moved.gone:
-        context.say(f"{after.name}: {sentence}; choose another with `ccm create --force`.")
+        return replace(kept, notices=(stays,))
     told = (
         *moved.notices,
         *changes(before.environment, coming.environment),
         *denied(denied_before, denied_tools(provider, coming.choices)),
     )
-    return _Coming(coming, settings_for(context, coming, provider), told)
+    gone = tuple(
+        f"{after.name}: {sentence}; choose another with `ccm create --force`."
+        for sentence in moved.gone
+    )
+    return _Coming(coming, settings_for(context, coming, provider), told, gone)
 
 
 def _denied(context: Context, variant: Variant) -> tuple[str, ...]:
@@ -204,9 +209,9 @@ def _move(
             _check_same(seen, before, tried, coming)
         key = context.variants.stored_key(name)
         with context.held(release) as directory:
-            native = _native(context, name) if after.tweaked else directory
+            native = native_of(context, name) if after.tweaked else directory
             publish(context, Next(coming.variant, coming.settings, native, key))
-    return _outcome(before, release.version, coming.changes)
+    return _outcome(before, spec, release.version, coming)
 
 
 def _moved(before: Variant, spec: Spec, release: "Release") -> Variant:
@@ -246,29 +251,15 @@ def _change_rule(context: Context, name: str, spec: Spec | None) -> Variant:
     return after
 
 
-def republish(context: Context, variant: Variant) -> None:
-    """A generation with the release and key of the current one; the lock is held."""
-    provider = context.providers.get(variant.choices.provider)
-    native = _native(context, variant.name)
-    settings = settings_for(context, variant, provider)
-    publish(context, Next(variant, settings, native, context.variants.stored_key(variant.name)))
-
-
-def _native(context: Context, name: str) -> Path:
-    """The program the variant has."""
-    return context.home.current(name).resolve() / "native"
-
-
 def _outcome(
-    before: Variant, after: Version, changes: tuple[str, ...], dry_run: bool = False
+    before: Variant, rule: Spec, after: Version, coming: _Coming, dry_run: bool = False
 ) -> Outcome:
+    changes, notices = coming.changes, coming.notices
     if before.version == after:
-        return (
-            Refreshed(before.name, after, dry_run, changes)
-            if changes
-            else (Current(before.name, after))
-        )
+        changes = (*([f"rule {before.spec} -> {rule}"] if before.spec != rule else []), *changes)
+        refreshed = Refreshed(before.name, after, dry_run, changes, notices)
+        return refreshed if changes else Current(before.name, after, notices)
     if before.tweaked:
         again = f"ccm tweak {before.name} --patches {','.join(before.tweaked.patches)}"
         changes = (*changes, f"its program is no longer tweaked; to try again: {again}")
-    return Updated(before.name, before.version, after, dry_run, changes)
+    return Updated(before.name, before.version, after, dry_run, changes, notices)

@@ -1027,6 +1027,9 @@ RIGHT: Mapping[str, Behaviour] = {
     "has more room than is used": Model(window=1_000_000),
     "holds the line open afterwards": lambda request: stalls(GOOD(request)),
     "llama.cpp": tells({"/props": {**PROPS, "chat_template_caps": {}, **ROOMY}}, GOOD),
+    "llama.cpp that routes to others": tells(
+        {"/props": {"build_info": "b9", "default_generation_settings": {"n_ctx": 0}}}, GOOD
+    ),
     "Ollama": tells({**OLLAMA, "/api/show": {"capabilities": ["tools"]}}, Model(counts=False)),
     "LM Studio": tells(
         {

@@ -38,6 +38,26 @@ def test_a_good_endpoint_ends_with_0_and_a_bad_one_with_1(user: Sandbox) -> None
     assert "to mend reach: start the server" in done.stderr
 
 
+def test_a_wrong_name_costs_no_requests(user: Sandbox) -> None:
+    with Endpoint(Model(key=KEY)) as endpoint:
+        make(user, endpoint.url)
+        done = user.ccm("probe", "lab", "labb")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "Did you mean 'lab'?" in done.stderr
+        assert not endpoint.requests
+
+
+def test_a_broken_record_is_a_row_beside_the_others(user: Sandbox) -> None:
+    with Endpoint(Model(key=KEY)) as endpoint:
+        make(user, endpoint.url)
+        user.must("create", "broken", "--provider", "echo")
+        (user.ccm_home / "broken/variant.json").write_text("{")
+        done = user.ccm("probe", "--all")
+        assert done.returncode == 1
+        assert "is not valid JSON" in done.stdout
+        assert "lab works" in done.stderr
+
+
 def test_the_fix_of_a_wrong_header_works_as_it_is_told(user: Sandbox) -> None:
     with Endpoint(Model(keys=("x-api-key",))) as endpoint:
         make(user, endpoint.url)
@@ -51,7 +71,7 @@ def test_what_is_applied_is_shown_first_and_mends_it(user: Sandbox) -> None:
     with Endpoint(broken.behaviour) as endpoint:
         make(user, endpoint.url, "--env", "CLAUDE_CODE_MODEL_CAPABILITIES=-x")
         done = user.ccm("probe", "lab", "--apply")
-        assert (done.returncode, "nothing was written" in done.stderr) == (1, True)
+        assert (done.returncode, "Nothing was written" in done.stderr) == (1, True)
         done = user.ccm("probe", "lab", "--apply", "--yes")
         assert "CLAUDE_CODE_MODEL_CAPABILITIES=-x,-mid_conv_system" in done.stderr
         assert done.returncode == 0, done.stdout + done.stderr

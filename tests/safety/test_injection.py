@@ -210,6 +210,7 @@ def arrived(
 ) -> list[str]:
     """Compares what the program got with what it should have got."""
     generation = launch.parent
+    program = str(generation / "native" / host.this_platform().program)
     said, pairs = world.recorded("words"), world.recorded("environment")
     if said is None or pairs is None:
         return ["the program was not started"]
@@ -218,10 +219,10 @@ def arrived(
         **world.environ,
         **variant.environment,
         "CCM_GENERATION": str(generation),
+        "CCM_PROGRAM": program,
         **added,
     }
     settings = str(generation / "settings.json")
-    program = str(generation / "native" / host.this_platform().program)
     return [
         *differences(
             "argument",

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from ccmirror_py import variants
 from ccmirror_py.echo import EchoServer
 from ccmirror_py.home import Home
 from ccmirror_py.operations import prune as operations_prune
-from ccmirror_py.operations import publish as operations_publish
 from ccmirror_py.operations import remove as operations_remove
 from tests.conftest import Sandbox, provide
 from tests.npm_registry import NpmRegistry
@@ -205,7 +205,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], Callable[[Sandbox], list[str]]]] =
         lambda user: refusal(user, REFUSED["remove"]),
     ),
     "prune ignores sessions": (
-        (operations_prune, operations_publish),
+        (operations_prune, variants),
         lambda user: through(user, CHANGES["updates and prune"]),
     ),
 }
