@@ -288,7 +288,7 @@ def test_update_pin_unpin_rollback_and_remove_tell_what_became_of_it(
             "e stays within <2.1.331 (now 2.1.330); see: ccm update e\n",
         ),
         ("update e", "e: 2.1.330, nothing to do\n"),
-        ("unpin e", "e follows latest again (now 2.1.330); see: ccm update e\n"),
+        ("unpin e", "e follows latest (now 2.1.330); see: ccm update e\n"),
         ("update --all", "e: 2.1.330 -> 2.1.331\nzai: 2.1.329, nothing to do\n"),
         ("rollback e", "e: 2.1.331 -> 2.1.330\n"),
         ("update zai --claude-version 2.1.x", "zai: 2.1.329 -> 2.1.331\n"),
@@ -317,6 +317,21 @@ def test_update_pin_unpin_rollback_and_remove_tell_what_became_of_it(
         assert expected is None or out == expected
     assert os.listdir(user.ccm_home / "e") == ["config"]
     assert os.listdir(user.bin_dir) == []
+
+
+def test_a_rule_that_changes_nothing_else_is_a_change(user: Sandbox) -> None:
+    for option in ("-n", ""):
+        out = told(ccm(user, f"update e --claude-version 2.1.x {option}"))[1]
+        assert out.endswith("     rule latest -> 2.1.x\n")
+    assert record(user, "e")["spec"] == "2.1.x"
+    assert told(ccm(user, "update e --claude-version 2.1.x"))[1] == "e: 2.1.330, nothing to do\n"
+
+
+def test_a_list_of_the_outdated_calls_nothing_current_it_could_not_ask_about(user: Sandbox) -> None:
+    code, out, err = told(
+        ccm(user, "list --outdated", env={"NPM_CONFIG_REGISTRY": "http://127.0.0.1:9/"})
+    )
+    assert (code, out, "Everything is current." in err) == (1, "", False)
 
 
 def test_remove_says_what_goes_before_it_goes(user: Sandbox) -> None:
@@ -424,6 +439,8 @@ def test_an_unknown_word_is_a_usage_error_that_names_the_near_one(
         *("create z --provider zai --api-key-command false", "create 1 2 --provider echo"),
         *("create z --provider zai --api-key-command no-such-command-anywhere",),
         *("create z --provider zai --api-key-stdin",),
+        *("create e --provider echo --arg --settings --arg x", "theme", "guidance"),
+        *("create e --provider echo --arg=--settings=x",),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_happens(
@@ -535,6 +552,23 @@ def test_a_running_variant_is_exit_6_for_remove_and_updates_go_on(
         sandbox.must("update", "e", "--claude-version", "latest")
         assert session.poll() is None
         assert told(ccm(sandbox, "remove e --yes --force"))[0] == 0
+        session.communicate(b"\n")
+
+
+def test_of_several_to_be_removed_none_goes_while_one_is_running(
+    sandbox: Sandbox, npm: NpmRegistry
+) -> None:
+    npm.publish("2.1.329", program=sleeping("2.1.329"))
+    for name in ("a", "b"):
+        sandbox.must("create", name, "--provider", "echo")
+    with subprocess.Popen(
+        [sandbox.launcher("b")], env=dict(sandbox.environ), stdin=subprocess.PIPE
+    ) as session:
+        time.sleep(0.3)
+        code, out, err = told(ccm(sandbox, "remove a b --yes"))
+        assert (code, out) == (6, "")
+        assert err[0] == f"ccm: 'b' is running (process {session.pid})."
+        assert sandbox.launcher("a").is_symlink()
         session.communicate(b"\n")
 
 
@@ -866,6 +900,18 @@ def test_what_cannot_be_a_key_is_refused_and_not_repeated(
     assert record(user, "zai") == before
 
 
+def test_what_is_not_utf_8_is_no_key_in_any_locale(user: Sandbox) -> None:
+    done = subprocess.run(
+        [CCM, "key", "set", "zai", "--api-key-stdin"],
+        env={**user.environ, "PYTHONIOENCODING": "utf-8:strict"},  # as in en_US.UTF-8
+        input=b"sk-\xe4\n",
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"ccm: That is not a key")
+
+
 def test_a_variable_that_is_not_set_yet_is_told(sandbox: Sandbox, npm: NpmRegistry) -> None:
     npm.publish("2.1.330")
     code, _, err = told(ccm(sandbox, "create zai --provider zai --api-key-env ZAI_API_KEY"))
@@ -942,6 +988,25 @@ def test_a_question_can_be_left(sandbox: Sandbox, npm: NpmRegistry, end: str) ->
     assert (npm.requests, list(sandbox.home.iterdir())) == ((), [])
 
 
+@pytest.mark.parametrize(
+    ("line", "question"),
+    [
+        ("create mine", "Provider"),
+        ("create mine --provider custom", "Model for every tier"),
+        ("remove zai", "Go on"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\x03", "\x04"], ids=["ctrl-c", "ctrl-d"])
+def test_any_question_can_be_left(user: Sandbox, line: str, question: str, end: str) -> None:
+    child = spawn(user, *line.split())
+    child.expect(question)
+    child.send(end)
+    code, screen = finished(child)
+    assert code == 130 if end == "\x03" else code in (1, 2)
+    assert "Traceback" not in screen
+    assert sorted(os.listdir(user.bin_dir)) == ["e", "zai"]
+
+
 @pytest.mark.parametrize(("answered", "gone"), [("y", True), ("n", False), ("", False)])
 def test_remove_asks_on_a_terminal(user: Sandbox, answered: str, gone: bool) -> None:
     child = spawn(user, "remove", "zai")
@@ -971,7 +1036,10 @@ def test_no_color_means_no_escape_codes_even_on_a_terminal(reader: Sandbox, line
 
 @pytest.mark.parametrize(
     "line",
-    ["list", "list --json", "--help", "providers", "env zai", "completion bash", "--version"],
+    [
+        *("list", "list --json", "--help", "providers", "env zai", "completion bash"),
+        *("--version", "env zai --format shell", "show zai --json", "providers compare"),
+    ],
 )
 def test_a_reader_that_has_seen_enough_is_no_error(reader: Sandbox, line: str) -> None:
     """`ccm list | head -1`, with a head that is already gone."""
@@ -988,6 +1056,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(reader: Sandbox, line: str) -
     finally:
         os.close(write_end)
     assert done.stderr == b""
+    assert done.returncode == 0 or line == "--help"  # which typer prints and ends by itself
 
 
 # --- damage ------------------------------------------------------------------------------------
@@ -1411,6 +1480,16 @@ COMPLETED = {
     "ccm create x --provider d": ["deepseek"],
     "ccm create x --provider xiaomi --region plan-s": ["plan-sgp"],
     "ccm create x --provider nope --region ": [],
+    "ccm create x --auth ": ["bearer", "x-api-key"],
+    "ccm create x --provider zai --mcp web-s": ["web-search-prime"],
+    "ccm mcp add zai web-r": ["web-reader"],
+    "ccm mcp add z": ["zai"],
+    "ccm theme set zai dar": ["dark", "dark-ansi", "dark-daltonized"],
+    "ccm theme set zai ow": ["own"],
+    "ccm theme set zai --form li": ["light", "light-ansi", "light-daltonized"],
+    "ccm theme preview e": ["e", "echo"],
+    "ccm env zai --format s": ["shell"],
+    "ccm completion f": ["fish"],
     "ccm providers show openr": ["openrouter"],
     "ccm upd": ["update"],
     "ccm update --dr": ["--dry-run"],

@@ -100,12 +100,12 @@ def test_every_command_and_option_named_in_passing_exists(sandbox: Sandbox, docu
             continue
         assert command in COMMANDS, command
         told = sandbox.run("ccm", command, "--help").stdout
-        if command in ("key", "mcp", "providers", "theme", "guidance"):
+        if command in ("key", "mcp", "providers", "theme", "guidance", "trash"):
             told += "".join(
                 sandbox.run("ccm", command, sub, "--help").stdout
                 for sub in (
                     *("set", "show", "remove", "test", "compare", "preview", "edit", "list"),
-                    "add",
+                    *("add", "empty", "restore"),
                 )
             )
         for option in re.findall(r"--[a-z][a-z-]+", rest):

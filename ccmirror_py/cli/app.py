@@ -73,7 +73,7 @@ _GROUPS = {
     "mcp": "MCP servers a variant's provider offers.",
     "providers": "Show the providers there are.",
 }
-_NOT_ALONE = ("key", "mcp")
+_NOT_ALONE = ("guidance", "key", "mcp", "theme")
 """Groups that show their help when they are asked for without more."""
 _HIDDEN = ("ls", "rm")
 

@@ -12,8 +12,7 @@ from ccmirror_py.cli.options import (
     Names,
     Yes,
 )
-from ccmirror_py.cli.render import note, out, out_json
-from ccmirror_py.errors import UsageError
+from ccmirror_py.cli.render import NONE_YET, note, out, out_json
 
 
 def run(
@@ -54,16 +53,15 @@ def remove(
 
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "remove")
+    if not chosen:
+        note(NONE_YET)
+        return
+    operation.check_ended(context, chosen, force)
     for name in chosen:
         paths = operation.what_goes(context, name, keep_config)
         how = "deletes for good" if purge else "moves to the trash"
         note(f"Removing {name} {how}:\n  " + "\n  ".join(paths))
-    if not yes:
-        if not params.is_interactive():
-            raise UsageError("Nobody is there to agree.", "Add --yes.")
-        if not typer.confirm("Go on?", err=True):
-            note("Nothing was removed.")
-            raise typer.Exit(1)
+    params.check_agreed(yes)
     for name in chosen:
         operation.remove(context, name, keep_config, force, purge)
         left = context.home.directory(name)

@@ -6,10 +6,11 @@ import typer
 
 from ccmirror_py.check import Check
 from ccmirror_py.cli import render, wiring
+from ccmirror_py.cli.completing import one_of
 from ccmirror_py.cli.options import AsJson, Name, Names
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.context import Context
-from ccmirror_py.errors import CcmError, NotFoundError, UsageError
+from ccmirror_py.errors import CcmError, DiskError, NotFoundError, UsageError
 from ccmirror_py.variant import Variant
 
 
@@ -29,13 +30,11 @@ def doctor(
 
     context = wiring.context()
     lost = context.variants.lost()
-    chosen = list(names or sorted([*context.variants.names(), *lost]))
+    chosen = list(dict.fromkeys(names or sorted([*context.variants.names(), *lost])))
     for name in chosen:
         if name not in lost and not context.variants.exists(name):
-            raise NotFoundError("variant", name, context.variants.names())
-    checks: list[Check] = []
-    for name in chosen if fix else []:
-        checks += _fixed(context, name)
+            raise NotFoundError("variant", name, context.variants.names(), "See: ccm list")
+    checks, refused = _fixed(context, chosen if fix else [])
     checks += operation.examine(context, chosen)
     for name in chosen if launch else []:
         if any(check.subject == name and check.result == "failed" for check in checks):
@@ -45,13 +44,19 @@ def doctor(
     if as_json:
         out_json({"schema": 1, "checks": [vars(check) for check in checks]})
     else:
-        out(render.checks_table(checks))
-        for check in checks:
-            if check.result != "ok" and check.hint:
-                note(f"to mend {check.subject}, {check.name}: {check.hint}")
+        _show(checks)
         _offer_probe(context, [] if fix else chosen, checks)
+    if refused:
+        raise refused
     if any(check.result == "failed" for check in checks):
         raise typer.Exit(1)
+
+
+def _show(checks: list[Check]) -> None:
+    out(render.checks_table(checks))
+    for check in checks:
+        if check.result != "ok" and check.hint:
+            note(f"to mend {check.subject}, {check.name}: {check.hint}")
 
 
 def _offer_probe(context: Context, names: list[str], checks: list[Check]) -> None:
@@ -66,14 +71,19 @@ def _offer_probe(context: Context, names: list[str], checks: list[Check]) -> Non
         note(f"Never tried on its provider: {', '.join(never)}. Try: ccm probe {never[0]}")
 
 
-def _fixed(context: Context, name: str) -> list[Check]:
-    from ccmirror_py.operations.doctor_fix import fix
+def _fixed(context: Context, names: list[str]) -> tuple[list[Check], OSError | None]:
+    """What could not be mended, and what the disk refused: that is told after all the checks."""
+    checks, refused = [], None
+    for name in names:
+        from ccmirror_py.operations.doctor_fix import fix
 
-    try:
-        fix(context, name)
-    except CcmError as error:
-        return [Check(name, "fix", "failed", error.sentence, error.hint)]
-    return []
+        try:
+            fix(context, name)
+        except CcmError as error:
+            checks.append(Check(name, "fix", "failed", error.sentence, error.hint))
+        except OSError as error:
+            refused = error
+    return checks, refused
 
 
 def _launched(context: Context, name: str) -> list[Check]:
@@ -81,7 +91,8 @@ def _launched(context: Context, name: str) -> list[Check]:
 
     try:
         return list(launch_checks(context, context.variants.get(name)))
-    except CcmError as error:
+    except (CcmError, OSError) as caught:
+        error = DiskError(caught) if isinstance(caught, OSError) else caught
         return [Check(name, "launch", "failed", error.sentence, error.hint)]
 
 
@@ -170,7 +181,10 @@ def echo(
 
 
 def completion(
-    shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")],
+    shell: Annotated[
+        str,
+        typer.Argument(help="bash, zsh or fish.", autocompletion=one_of("bash", "zsh", "fish")),
+    ],
 ) -> None:
     """Print a completion script for bash, zsh or fish.
 
@@ -181,4 +195,4 @@ def completion(
     if shell not in ("bash", "zsh", "fish"):
         raise UsageError(f"There is no completion for '{shell}'.", "It is bash, zsh or fish.")
     script = get_completion_script(prog_name="ccm", complete_var="_CCM_COMPLETE", shell=shell)
-    print(script)  # noqa: T201
+    render.raw(script)

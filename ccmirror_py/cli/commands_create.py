@@ -6,7 +6,12 @@ import typer
 
 from ccmirror_py.cli import params, render, wiring
 from ccmirror_py.cli.commands_mcp import needs_note
-from ccmirror_py.cli.completing import complete_provider, complete_region
+from ccmirror_py.cli.completing import (
+    complete_provider,
+    complete_region,
+    complete_server,
+    one_of,
+)
 from ccmirror_py.cli.options import (
     KeyCommand,
     KeyKeyring,
@@ -58,7 +63,11 @@ def create(
     ] = None,
     base_url: Annotated[str | None, typer.Option(metavar="URL", help="Another endpoint.")] = None,
     auth: Annotated[
-        str | None, typer.Option(help="How the key is sent: bearer or x-api-key.")
+        str | None,
+        typer.Option(
+            help="How the key is sent: bearer or x-api-key.",
+            autocompletion=one_of("bearer", "x-api-key"),
+        ),
     ] = None,
     api_key_env: KeyVariable = None,
     api_key_stdin: KeyStdin = False,
@@ -76,7 +85,7 @@ def create(
         typer.Option(metavar="NAME", help="Let this variable of the shell through."),
     ] = None,
     yolo: Annotated[
-        bool, typer.Option("--yolo", help="Ask no permissions (bypassPermissions).")
+        bool, typer.Option("--yolo", help="Never ask for permission (bypassPermissions).")
     ] = False,
     share_claude_md: Annotated[
         bool, typer.Option("--share-claude-md", help="Let ~/.claude/CLAUDE.md reach this variant.")
@@ -85,7 +94,9 @@ def create(
         str | None,
         typer.Option(help="Another provider's theme, or none.", autocompletion=complete_provider),
     ] = None,
-    status_line: Annotated[bool, typer.Option("--status-line/--no-status-line")] = True,
+    status_line: Annotated[
+        bool, typer.Option("--status-line/--no-status-line", help="A line with model and cost.")
+    ] = True,
     guidance: Annotated[
         bool, typer.Option("--guidance/--no-guidance", help="Tell the model where it runs.")
     ] = True,
@@ -95,11 +106,17 @@ def create(
     ] = None,
     model_override: Annotated[
         list[str] | None,
-        typer.Option(metavar="CLAUDE=MODEL", help="Ask MODEL just as this Claude is asked."),
+        typer.Option(
+            metavar="CLAUDE=MODEL", help="Send MODEL what this Claude model would be sent."
+        ),
     ] = None,
     mcp: Annotated[
         list[str] | None,
-        typer.Option(metavar="SERVER", help="Add an MCP server the provider offers."),
+        typer.Option(
+            metavar="SERVER",
+            help="Add an MCP server the provider offers.",
+            autocompletion=complete_server,
+        ),
     ] = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Try its endpoint right away: ccm probe NAME.")
@@ -127,18 +144,11 @@ def create(
         "fable": model_fable,
         "subagent": model_subagent,
     }
-    if there.asks_models and not model and not any(tiers.values()):
-        model = params.ask(
-            "Model for every tier",
-            f"{data.name} needs to be told which model to use.",
-            "Add --model MODEL (for all tiers), or --model-opus, --model-sonnet, …",
-        )
-    if data.asks_base_url and not base_url and not data.base_url:
-        base_url = params.ask(
-            "Address of the endpoint",
-            f"{data.name} needs the address of its endpoint.",
-            "Add: --base-url https://…",
-        )
+    if params.is_interactive():  # else `check_choices` says what is missing
+        if there.asks_models and not model and not any(tiers.values()):
+            model = params.ask("Model for every tier") or None
+        if data.asks_base_url and not base_url and not there.base_url:
+            base_url = params.ask("Address of the endpoint") or None
     choices = Choices(
         provider=data.id,
         region=region,
@@ -169,14 +179,11 @@ def create(
     for doubt in operation.doubts(data, choices):
         note(doubt)
     needs_note(context, variant, data)
-    if probe and not _probed(context, name):
-        raise typer.Exit(1)
+    if probe:
+        from ccmirror_py.cli.commands_probe import show_probe
 
-
-def _probed(context: Context, name: str) -> bool:
-    from ccmirror_py.cli.commands_probe import show_probe
-
-    return show_probe(context, name)
+        if not show_probe(context, name):
+            raise typer.Exit(1)
 
 
 def _asked_provider(context: Context, name: str) -> str:
@@ -184,9 +191,10 @@ def _asked_provider(context: Context, name: str) -> str:
     ids = context.providers.ids()
     if name in ids or name in ELSEWHERE:
         return name
-    if not params.is_interactive():
+    asked = params.ask("Provider (see: ccm providers)") if params.is_interactive() else ""
+    if not asked:
         raise UsageError("No provider was named.", "Add --provider ID; see: ccm providers")
-    return params.ask("Provider (see: ccm providers)", "", "")
+    return asked
 
 
 def _report_created(

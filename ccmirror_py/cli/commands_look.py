@@ -1,11 +1,13 @@
 """Commands that show something. Each has `--json`; docs/reference.md describes what it holds."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ccmirror_py import listing, records
 from ccmirror_py.cli import render, wiring
+from ccmirror_py.cli.completing import one_of
 from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json
 from ccmirror_py.errors import UsageError
@@ -48,14 +50,14 @@ def _next_step(rows: list[tuple[str, ...]]) -> str:
             return f"Next: export {state[1:].partition(' ')[0]}, or: ccm key set {name}"
         if state.startswith("no key"):
             return f"Next: ccm key set {name}"
-        if state != "ok":
+        if not state.startswith("ok"):
             return f"Next: ccm doctor --fix {name}"
     return f"Next: {rows[0][0]}, or: ccm update --all"
 
 
 def list_(
     outdated: Annotated[
-        bool, typer.Option("--outdated", help="Only those an update would change.")
+        bool, typer.Option("--outdated", help="Only those with a newer version in their rule.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +66,7 @@ def list_(
     names, failed, nothing = records.names(place.root), False, "There are no variants yet."
     if outdated:
         names, failed = _outdated(wiring.context(), names)
-        nothing = "Everything is current."
+        nothing = "" if failed else "Everything is current."
     render.tell_variants(place, names, as_json, nothing)
     if failed:
         raise typer.Exit(1)
@@ -95,7 +97,12 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 def env(
     name: Name,
-    format_: Annotated[str, typer.Option("--format", help="text, shell or json.")] = "text",
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", help="text, shell or json.", autocompletion=one_of("text", "shell", "json")
+        ),
+    ] = "text",
     as_json: AsJson = False,
 ) -> None:
     """Show what the launcher sets, without the key."""
@@ -113,9 +120,9 @@ def env(
         out_json({"schema": 1, "name": name, "environment": values})
     elif format_ == "shell":
         for key, value in variant.environment.items():
-            print(f"export {key}={shlex.quote(value)}")  # noqa: T201
+            render.raw(f"export {key}={shlex.quote(value)}")
         if variant.key_variable:
-            print(f"# {variant.key_variable}: {described(variant.credential)}")  # noqa: T201
+            render.raw(f"# {variant.key_variable}: {described(variant.credential)}")
     else:
         for key, value in values.items():
             out(f"{key}={value}")
@@ -155,7 +162,7 @@ def versions(
             users.setdefault(str(entry.version), []).append(entry.name)
             for version in context.variants.earlier_versions(entry.name) - {entry.version}:
                 ways_back.setdefault(str(version), []).append(entry.name)
-    installed = [
+    installed: list[dict[str, Any]] = [
         {
             "version": version,
             "package": package,
@@ -167,11 +174,12 @@ def versions(
     if as_json:
         out_json({"schema": 1, "installed": installed})
     elif installed:
-        rows = [
-            (version, package, ", ".join([*users.get(version, []), *back]) or "-")
-            for package, version in context.store.installed()
-            for back in [[f"{name} (to roll back)" for name in ways_back.get(version, [])]]
-        ]
+        rows = [(each["version"], each["package"], _used_by(each)) for each in installed]
         out(render.table(("VERSION", "PACKAGE", "USED BY"), rows))
     else:
         note("Nothing is installed yet.")
+
+
+def _used_by(release: Mapping[str, Any]) -> str:
+    back = [f"{name} (to roll back)" for name in release["kept_for_rollback"]]
+    return ", ".join([*release["variants"], *back]) or "-"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ccmirror_py.cli import wiring
+from ccmirror_py.cli.completing import complete_server
 from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json, table
 from ccmirror_py.context import Context
@@ -14,7 +15,12 @@ from ccmirror_py.mcp import needed_variables
 from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant
 
-Servers = Annotated[list[str], typer.Argument(metavar="SERVER…", help="See: ccm mcp list NAME.")]
+Servers = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SERVER…", help="See: ccm mcp list NAME.", autocompletion=complete_server
+    ),
+]
 
 
 def list_(name: Name, as_json: AsJson = False) -> None:

@@ -17,7 +17,7 @@ _MARKS = {"ok": "✓", "failed": "✗", "limited": "✗", "skipped": "\u2013"}
 
 def probe(
     names: Names = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every variant.")] = False,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="Every variant.")] = False,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also what costs more, and for two minutes at most.")
     ] = False,
@@ -37,14 +37,24 @@ def probe(
     """
     context = wiring.context()
     chosen = params.chosen(context, names, all_, "probe")
+    for name in names or []:
+        context.variants.get(name)  # a name that is wrong shall cost no requests
     found = {name: _rows(context, name, deep, launch) for name in chosen}
+    refused: CcmError | None = None  # told after what was found out, which cost something
     for name in chosen if apply else []:
-        if _applied(context, name, found[name], yes):
-            found[name] = _rows(context, name, deep, launch)
+        try:
+            if _applied(context, name, found[name], yes):
+                found[name] = _rows(context, name, deep, launch)
+        except CcmError as error:
+            refused = error
+    if not chosen:
+        note(render.NONE_YET)
     if as_json:
         out_json({"schema": 1, "probes": [_json(name, rows) for name, rows in found.items()]})
-    else:
+    elif found:
         _show(found)
+    if refused:
+        raise refused
     if not all(map(_is_well, found.values())):
         raise typer.Exit(1)
 
@@ -70,8 +80,9 @@ def _rows(context: Context, name: str, deep: bool, launch: bool) -> list[Row]:
     from ccmirror_py.operations.probe import examine
     from ccmirror_py.operations.probed import remember
 
-    variant = context.variants.get(name)
+    rows: list[Row] = []
     try:
+        variant = context.variants.get(name)
         network = wiring.endpoint_network(context.environ, variant.base_url or "")
         rows = examine(context, variant, network, deep)
         remember(context, variant)
@@ -80,7 +91,7 @@ def _rows(context: Context, name: str, deep: bool, launch: bool) -> list[Row]:
 
             rows.append(launch_row(context, variant))
     except CcmError as error:
-        return [Row("reach", "failed", error.sentence, error.hint)]
+        rows.append(Row("launch" if rows else "reach", "failed", error.sentence, error.hint))
     return rows
 
 
@@ -94,8 +105,8 @@ def _applied(context: Context, name: str, rows: Sequence[Row], yes: bool) -> boo
         note(f"{name}: no setting would mend anything")
         return False
     note("\n  ".join((f"{name}: the probe would write as your own choices:", *lines)))
-    if not yes and not (params.is_interactive() and typer.confirm("Write them?", err=True)):
-        note("nothing was written; --yes writes without asking")
+    if not yes and not (params.is_interactive() and params.agreed("Write them?")):
+        note("Nothing was written; --yes writes without asking.")
         return False
     apply(context, name, wanted)
     return True

@@ -3,13 +3,14 @@
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ccmirror_py.cli import params, wiring
-from ccmirror_py.cli.completing import complete_provider
+from ccmirror_py.cli.completing import complete_look, complete_theme, one_of
 from ccmirror_py.cli.options import AsJson, Name
 from ccmirror_py.cli.render import note, out, out_json, table
 from ccmirror_py.context import Context
@@ -25,6 +26,10 @@ from ccmirror_py.provider import Provider
 from ccmirror_py.variant import Variant
 
 Switch = bool | None
+FormOption = Annotated[
+    str | None,
+    typer.Option(metavar="FORM", help=", ".join(FORMS), autocompletion=one_of(*FORMS)),
+]
 
 
 def theme_list(as_json: AsJson = False) -> None:
@@ -50,7 +55,7 @@ def theme_list(as_json: AsJson = False) -> None:
 def theme_show(name: Name, as_json: AsJson = False) -> None:
     """Show how a variant looks.
 
-    And what of it its user changed in Claude Code.
+    And which theme Claude Code's own settings name.
     """
     from ccmirror_py.operations.looks import chosen_theme, look_of
 
@@ -85,11 +90,14 @@ def theme_set(
         typer.Argument(
             metavar="[THEME]",
             help="A provider's, `own`, `none`, or a form such as light.",
-            autocompletion=complete_provider,
+            autocompletion=complete_theme,
         ),
     ] = None,
-    form: Annotated[str | None, typer.Option(metavar="FORM", help=", ".join(FORMS))] = None,
-    status_line: Annotated[Switch, typer.Option("--status-line/--no-status-line")] = None,
+    form: FormOption = None,
+    status_line: Annotated[
+        Switch,
+        typer.Option("--status-line/--no-status-line", help="A line with model and cost."),
+    ] = None,
     verbs: Annotated[
         Switch, typer.Option("--verbs/--no-verbs", help="What the spinner says.")
     ] = None,
@@ -102,7 +110,7 @@ def theme_set(
 ) -> None:
     """Choose how a variant looks.
 
-    Whatever was chosen in Claude Code before.
+    It takes the place of what was chosen in Claude Code.
     """
     from ccmirror_py.operations.restyle import restyle
 
@@ -129,10 +137,10 @@ def theme_preview(
         typer.Argument(
             metavar="THEME",
             help="A provider's id, or a variant's name.",
-            autocompletion=complete_provider,
+            autocompletion=complete_look,
         ),
     ],
-    form: Annotated[str | None, typer.Option(metavar="FORM", help=", ".join(FORMS))] = None,
+    form: FormOption = None,
 ) -> None:
     """Paint a sample of the screen here.
 
@@ -152,7 +160,7 @@ def theme_preview(
     out("\n\n".join(sample(look, each, bits) for each in forms))
 
 
-def guidance_show(name: Name) -> None:
+def guidance_show(name: Name, as_json: AsJson = False) -> None:
     """Print what the model of a variant is told."""
     from ccmirror_py.guidance import guidance
 
@@ -160,10 +168,12 @@ def guidance_show(name: Name) -> None:
     variant = context.variants.get(name)
     choices = variant.choices
     text = guidance(name, context.providers.get(choices.provider), choices)
-    if not text:
+    if as_json:
+        out_json({"schema": 1, "name": name, "guidance": text})
+    elif not text:
         note(f"{name}: nothing is told. Write something: ccm guidance edit {name}")
-        return
-    out(text.rstrip())
+    else:
+        out(text.rstrip())
 
 
 def guidance_edit(
@@ -202,13 +212,13 @@ def guidance_edit(
 def parse_theme(context: Context, text: str) -> str | None:
     if text == "own":
         return None
-    return NO_THEME if text == NO_THEME else _provider(context, text).id
+    return NO_THEME if text == NO_THEME else _provider(context, text, ("own", NO_THEME)).id
 
 
-def _provider(context: Context, text: str) -> Provider:
+def _provider(context: Context, text: str, others: Iterable[str] = ()) -> Provider:
     known = context.providers.ids()
     if text not in known:
-        raise NotFoundError("theme", text, [*known, "own", NO_THEME], "See: ccm theme list")
+        raise NotFoundError("theme", text, [*known, *others], "See: ccm theme list")
     return context.providers.get(text)
 
 

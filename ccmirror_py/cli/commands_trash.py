@@ -9,16 +9,16 @@ from ccmirror_py.cli.completing import complete_trashed
 from ccmirror_py.cli.options import AsJson, Yes
 from ccmirror_py.cli.render import note, out, out_json, table
 from ccmirror_py.context import Context
-from ccmirror_py.errors import CcmError, UsageError
+from ccmirror_py.errors import CcmError
 from ccmirror_py.trash import Trashed
 
 _WHICH = "A removed variant: its name (the newest of it) or its id."
 
 
-def trash(call: typer.Context) -> None:
+def trash(call: typer.Context, as_json: AsJson = False) -> None:
     """Show and restore what was removed in the last 30 days."""
     if call.invoked_subcommand is None:
-        list_()
+        list_(as_json)
 
 
 def list_(as_json: AsJson = False) -> None:
@@ -75,24 +75,19 @@ def empty(
     note(
         "Deletes for good:\n  " + "\n  ".join(f"{e.path} ({_content(context, e)})" for e in entries)
     )
-    if not yes:
-        if not params.is_interactive():
-            raise UsageError("Nobody is there to agree.", "Add --yes.")
-        if not typer.confirm("Go on?", err=True):
-            note("Nothing was deleted.")
-            raise typer.Exit(1)
+    params.check_agreed(yes)
     operation.empty(context, entries)
 
 
 def _content(context: Context, entry: Trashed) -> str:
     """What came of it, for people to tell one from another."""
     sessions = sum(1 for _ in entry.path.glob("config/projects/*/*.jsonl"))
+    counted = f"{sessions} session{'' if sessions == 1 else 's'}"
     try:
         variant = context.variants.read(entry.name, entry.path / "current")
     except CcmError:
-        return f"unreadable record, {sessions} sessions"
-    plural = "" if sessions == 1 else "s"
-    return f"{variant.choices.provider} {variant.version}, {sessions} session{plural}"
+        return f"unreadable record, {counted}"
+    return f"{variant.choices.provider} {variant.version}, {counted}"
 
 
 def _json(context: Context, entry: Trashed) -> dict[str, object]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ccmirror_py import listing
 from ccmirror_py.cli import render, wiring
 from ccmirror_py.cli.completing import complete_variant
 from ccmirror_py.cli.options import AsJson
@@ -42,9 +43,10 @@ def tweak(
         raise UsageError("No variant was named.", "Such as: ccm tweak zai, ccm tweak --list")
     ids = tuple(part.strip() for part in patches.split(",") if part.strip())
     request = operation.TweakRequest(name, ids, config)
-    variant = operation.tweak(wiring.context(), request)
+    context = wiring.context()
+    variant = operation.tweak(context, request)
     if as_json:
-        out_json({"schema": 1, "variant": to_json(variant)})
+        out_json({"schema": 1, "variant": listing.element(context.place, to_json(variant))})
         return
     out(f"{name}: Claude Code {variant.version}, tweaked by {variant.tweaked}")
     note(f"It started and called a tool. To undo it: ccm rollback {name}")

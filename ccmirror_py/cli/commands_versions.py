@@ -20,7 +20,7 @@ def update(
     names: Names = None,
     all_: Annotated[bool, typer.Option("--all", "-a", help="Every variant.")] = False,
     claude_version: Annotated[
-        str | None, typer.Option(metavar="RULE", help="From now on by this rule.")
+        str | None, typer.Option(metavar="RULE", help="Change the rule to this.")
     ] = None,
     allow_older: Annotated[
         bool, typer.Option("--allow-older", help="Also when the rule means an older version now.")
@@ -60,15 +60,13 @@ def _trial(context: Context) -> "Trial":
 
 
 def _report_outcomes(outcomes: "list[Outcome]", as_json: bool) -> None:
-    from ccmirror_py.outcome import Failed, Refused
-
     if as_json:
         out_json({"schema": 1, "outcomes": [render.outcome_json(o) for o in outcomes]})
         return
     for outcome in outcomes:
-        (note if isinstance(outcome, Failed | Refused) else out)(render.outcome_line(outcome))
+        render.tell_outcome(outcome)
     if not outcomes:
-        note("There are no variants yet. Make one: ccm create zai --provider zai")
+        note(render.NONE_YET)
 
 
 def pin(
@@ -86,12 +84,11 @@ def pin(
     context = wiring.context()
     trial = _trial(context) if probe else None
     outcome = operation.pin(context, name, parse_spec(rule) if rule else None, trial)
+    if not isinstance(outcome, Current):
+        render.tell_outcome(outcome)
     if isinstance(outcome, Refused):
-        note(render.outcome_line(outcome))
         raise typer.Exit(1)
     variant = context.variants.get(name)
-    if not isinstance(outcome, Current):
-        out(render.outcome_line(outcome))
     if variant.spec == variant.version:
         out(f"{name} stays at {variant.version}.")
     else:
@@ -108,7 +105,7 @@ def unpin(name: Name) -> None:
     from ccmirror_py.operations import update as operation
 
     variant = operation.unpin(wiring.context(), name)
-    out(f"{name} follows {variant.spec} again (now {variant.version}); see: ccm update {name}")
+    out(f"{name} follows {variant.spec} (now {variant.version}); see: ccm update {name}")
 
 
 def rollback(name: Name) -> None:

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from io import TextIOWrapper
 
 from ccmirror_py import __version__
 
@@ -23,6 +24,10 @@ def _answer() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         sys.stdout.write(f"ccm {__version__}\n")  # before anything slow is imported
         return
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # neither what is no text nor what a terminal can't show is an error
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     gc.set_threshold(50_000)  # imports and records make many objects, and hardly any garbage
     from ccmirror_py.cli.shortcut import answered
 

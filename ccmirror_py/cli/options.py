@@ -37,7 +37,7 @@ Probe = Annotated[
     bool,
     typer.Option(
         "--probe",
-        help="Try the new version on the endpoint first, with a few requests; else stay.",
+        help="Try the new version on the endpoint first, with a few requests; stay if it fails.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -152,13 +152,32 @@ def chosen(context: Context, names: list[str] | None, all_: bool, command: str) 
     return context.variants.names() if all_ else list(dict.fromkeys(names or ()))
 
 
-def ask(question: str, missing: str, hint: str) -> str:
-    """An answer typed on a terminal; without one, UsageError(missing, hint)."""
-    if not is_interactive():
-        raise UsageError(missing, hint)
-    import typer
+def ask(question: str) -> str:
+    """An answer typed on a terminal, which may be empty; UsageError when it is closed instead."""
+    print(f"{question}: ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    typed = sys.stdin.readline()
+    if not typed:
+        print(file=sys.stderr)  # noqa: T201 (the sentence begins on a line of its own)
+        raise UsageError("Nobody answered.", "Nothing was changed.")
+    return typed.strip()
 
-    return str(typer.prompt(question, err=True)).strip()
+
+def agreed(question: str) -> bool:
+    """On a terminal."""
+    return ask(f"{question} [y/N]").lower() in ("y", "yes")
+
+
+def check_agreed(yes: bool) -> None:
+    """UsageError when nobody is there to ask; exit code 1 for a no."""
+    if yes:
+        return
+    if not is_interactive():
+        raise UsageError("Nobody is there to agree.", "Add --yes.")
+    if not agreed("Go on?"):
+        import typer
+
+        print("Nothing was changed.", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(1)
 
 
 def models(model: str | None, tiers: Mapping[str, str | None]) -> dict[str, str]:
@@ -205,11 +224,15 @@ def overrides(texts: list[str]) -> dict[str, str]:
 
 def arguments(texts: list[str]) -> tuple[str, ...]:
     for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"--arg {text!r} is not UTF-8.", "Type it again.") from None
+        _encodable("--arg", text)
     return tuple(texts)
+
+
+def _encodable(what: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"The {what} {text!r} is not UTF-8.", "Type it again.") from None
 
 
 def variable_names(texts: list[str]) -> tuple[str, ...]:
@@ -264,6 +287,8 @@ def _words(command: str) -> tuple[str, ...]:
         raise UsageError(f"The command for the key can't be read: {error}.") from None
     if not words or any("\0" in word or "\n" in word for word in words):
         raise UsageError("The command for the key is empty.", "Such as: 'pass show zai'")
+    for word in words:
+        _encodable("command for the key", word)
     # it will be run from other folders than this one
     program = str(Path(words[0]).absolute()) if "/" in words[0] else words[0]
     return (program, *words[1:])

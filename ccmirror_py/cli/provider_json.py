@@ -1,30 +1,14 @@
 """Providers, their models and their prices as JSON; docs/reference.md describes it."""
 
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ccmirror_py.errors import CcmError
 from ccmirror_py.prices import Offer, relative
-from ccmirror_py.provider import McpServer, Model, Price, Provider
+from ccmirror_py.provider import Model, Price, Provider
 
 if TYPE_CHECKING:
     from ccmirror_py.operations.models import Known
-
-
-def mcp_command(name: str, server: McpServer) -> str:
-    """What adds the server to the variant NAME; the key is read from the shell at each start."""
-    words = ["NAME", "mcp", "add", "--scope", "user"]
-    if server.url:
-        words += ["--transport", "http", name, server.url]
-        for header, value in server.headers.items():
-            words += ["--header", f"{header}: {value}"]
-    else:
-        words += [name]
-        for variable, value in server.environment.items():
-            words += ["-e", f"{variable}={value}"]
-        words += ["--", *server.command]
-    return shlex.join(words)
 
 
 def days_since(price: Price) -> int:
@@ -108,7 +92,11 @@ def provider_json(id_: str, provider: Provider | CcmError) -> dict[str, object]:
             for old, retired in provider.retired.items()
         },
         "mcp": {
-            name: {"description": server.description, "command": mcp_command(name, server)}
+            name: {
+                "description": server.description,
+                "url": server.url or None,
+                "command": list(server.command) or None,
+            }
             for name, server in provider.mcp.items()
         },
         "environment": dict(provider.environment),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+NONE_YET = "There are no variants yet. Make one: ccm create zai --provider zai"
+
 TYPE_CHECKING = False  # `ccm list` prints with this module: it imports nothing slow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def out(text: str) -> None:
-    print(safe(text), flush=True)  # noqa: T201 (a reader may wait for it, as scripts/try does)
+    raw(safe(text))
 
 
 def note(text: str) -> None:
@@ -26,7 +28,16 @@ def note(text: str) -> None:
 
 
 def out_json(document: object) -> None:
-    print(json.dumps(document, indent=2))  # noqa: T201 (ASCII: nothing can move a cursor)
+    raw(json.dumps(document, indent=2))  # ASCII: nothing can move a cursor
+
+
+def raw(text: str) -> None:
+    """Flushed: a reader may wait for it, as scripts/try does."""
+    try:
+        print(text, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        # typer would end with 1; main ends with 0: a reader that has seen enough is no fault
+        raise SystemExit from None
 
 
 def safe(text: str) -> str:
@@ -68,7 +79,7 @@ def tell_variants(place: Place, names: Iterable[str], as_json: bool, nothing: st
         out_json({"schema": 1, "variants": listing.elements(place, names)})
     elif rows := listing.rows(place, names):
         out(table(listing.HEAD, rows))
-    else:
+    elif nothing:
         note(nothing)
 
 
@@ -110,6 +121,15 @@ def _own_endpoint(variant: Variant) -> str:
 
     cloud = let_through(variant.environment)
     return "the cloud's own" if cloud else "Anthropic, by Claude Code's own login"
+
+
+def tell_outcome(outcome: Outcome) -> None:
+    from ccmirror_py.outcome import Current, Failed, Refreshed, Refused, Updated
+
+    (note if isinstance(outcome, Failed | Refused) else out)(outcome_line(outcome))
+    if isinstance(outcome, Current | Refreshed | Updated):
+        for notice in outcome.notices:
+            note(notice)
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -172,15 +192,17 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
     from ccmirror_py.outcome import Current, Failed, Kept, Refreshed, Refused, Updated
 
     match outcome:
-        case Current(name, version):
-            return {"name": name, "outcome": "current", "version": str(version)}
-        case Updated(name, before, after, dry_run, changes):
+        case Current(name, version, notices):
+            told = {"version": str(version), "notices": list(notices)}
+            return {"name": name, "outcome": "current", **told}
+        case Updated(name, before, after, dry_run, changes, notices):
             return {
                 "name": name,
                 "outcome": "would update" if dry_run else "updated",
                 "before": str(before),
                 "version": str(after),
                 "changes": list(changes),
+                "notices": list(notices),
             }
         case Kept(name, version, rule, offered):
             return {
@@ -200,12 +222,13 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
                 "cause": cause,
                 "fix": fix,
             }
-        case Refreshed(name, version, dry_run, changes):
+        case Refreshed(name, version, dry_run, changes, notices):
             return {
                 "name": name,
                 "outcome": "would refresh" if dry_run else "refreshed",
                 "version": str(version),
                 "changes": list(changes),
+                "notices": list(notices),
             }
         case Failed(name, error):
             return {"name": name, "outcome": "failed", "error": error.sentence, "hint": error.hint}

@@ -14,24 +14,33 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ONE_NAME = (
-    *("guidance edit", "guidance show", "theme set", "theme show", "tweak"),
-    *(
+_ONE_NAME = frozenset(
+    (
         "audit",
         "env",
+        "guidance edit",
+        "guidance show",
         "key remove",
         "key set",
         "key show",
         "key test",
+        "mcp add",
+        "mcp list",
+        "mcp remove",
         "models",
         "pin",
-        "probe",
         "rollback",
-    ),
-    *("run", "show", "unpin", "which"),
+        "run",
+        "show",
+        "theme set",
+        "theme show",
+        "tweak",
+        "unpin",
+        "which",
+    )
 )
 """Commands whose first word is the name of a variant …"""
-_NAMES = ("doctor", "remove", "rm", "update")
+_NAMES = ("doctor", "probe", "remove", "rm", "update")
 """… and those whose words all are."""
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_ \n")
