@@ -105,7 +105,7 @@ class Context:
     @property
     def is_refused_yolo(self) -> bool:
         """Whether Claude Code would not start with `--yolo` (2.1.330: its check at the start)."""
-        return os.geteuid() == 0 and not self.environ.get("IS_SANDBOX")
+        return os.geteuid() == 0 and self.environ.get("IS_SANDBOX") != "1"
 
     def begin_change(self) -> None:
         """Before the first change of a command: directories, and what killed commands left."""

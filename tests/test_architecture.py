@@ -64,8 +64,12 @@ CHANGES_THE_DISK = {
     *("mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile"),
     *("sendfile", "mkfifo", "mknod", "fchmod", "copyfileobj", "removedirs"),
 }
-# Not through fs: a closed pipe is led to /dev/null.
-DISK_EXCEPTIONS = {("cli.main", "os.open(os.devnull, os.O_WRONLY)")}
+# Not through fs: a closed pipe, or a closed standard stream, is led to /dev/null.
+DISK_EXCEPTIONS = {
+    ("cli.main", "os.open(os.devnull, os.O_WRONLY)"),
+    ("cli.main", "os.open(os.devnull, os.O_RDWR)"),
+    ("cli.main", "os.fdopen(number, 'w' if number else 'r')"),
+}
 
 
 @cache

@@ -333,3 +333,55 @@ def test_verify_goes_on_beside_a_link_that_leads_nowhere(demo: Sandbox) -> None:
     (native / "odd").symlink_to("nowhere")
     done = demo.ccm("verify")
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_as_one_that_leads_nowhere(demo: Sandbox, closed: str) -> None:
+    npm = demo.ccm_home / "demo/generations"
+    for line, code in (("list", 0), ("pin demo", 0), ("show nope", 3), ("remove demo", 2)):
+        done = demo.run("sh", "-c", f"exec ccm {line} {closed}")
+        assert (line, done.returncode, "Traceback" in done.stderr) == (line, code, False)
+    assert "ccm:" not in demo.run("sh", "-c", f"exec ccm show nope {closed}").stdout
+    assert all(b"ccm:" not in path.read_bytes() for path in npm.rglob("*.json"))
+
+
+def test_a_variable_that_is_set_is_not_called_unset(sandbox: Sandbox, npm: NpmRegistry) -> None:
+    npm.publish("2.1.330")
+    variable = {"ZAI_API_KEY": "sk-1"}
+    sandbox.must("create", "zai", "--provider", "zai", env=variable)
+    done = sandbox.ccm("key", "set", "zai", env=variable)
+    assert (done.returncode, "is not set" in done.stderr) == (2, False)
+    assert "--api-key-env ZAI_API_KEY" in done.stderr
+
+
+def test_the_way_back_to_an_older_removal_is_told_and_what_it_has_not(demo: Sandbox) -> None:
+    session = demo.ccm_home / "demo/config/projects/p/s.jsonl"
+    session.parent.mkdir(parents=True)
+    session.write_text("it matters\n")
+    demo.must("remove", "demo", "--yes", "--keep-config")
+    demo.must("create", "demo", "--provider", "echo")
+    (entry,) = json.loads(demo.must("trash", "list", "--json"))["entries"]
+    refused = demo.ccm("trash", "restore", "demo")
+    assert f"ccm remove demo, then: ccm trash restore {entry['id']}" in refused.stderr
+    demo.must("remove", "demo", "--yes")
+    done = demo.ccm("trash", "restore", entry["id"])
+    assert (done.returncode, "(--keep-config)" in done.stderr) == (0, True)
+
+
+def test_a_command_is_linked_again_without_its_providers_file(demo: Sandbox) -> None:
+    own = demo.ccm_home / ".providers"
+    own.mkdir()
+    file = own / "lab.toml"
+    file.write_text(
+        (Path(__file__).parents[1] / "variants/zai.toml").read_text().replace("zai", "lab")
+    )
+    demo.must("create", "lab", "--provider", "lab", "--api-key-stdin", stdin="sk-1\n")
+    file.unlink()
+    demo.launcher("lab").unlink()
+    assert demo.ccm("doctor", "--fix", "lab").returncode == 1
+    assert demo.launcher("lab").is_symlink()
+
+
+def test_of_several_names_one_that_is_wrong_is_told_before_all_else(demo: Sandbox) -> None:
+    done = demo.ccm("remove", "demo", "nope", "--yes")
+    assert (done.returncode, "Removing demo" in done.stderr) == (3, False)

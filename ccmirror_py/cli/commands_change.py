@@ -57,8 +57,8 @@ def remove(
         note(NONE_YET)
         return
     operation.check_ended(context, chosen, force)
-    for name in chosen:
-        paths = operation.what_goes(context, name, keep_config)
+    going = {name: operation.what_goes(context, name, keep_config) for name in chosen}
+    for name, paths in going.items():
         how = "deletes for good" if purge else "moves to the trash"
         note(f"Removing {name} {how}:\n  " + "\n  ".join(paths))
     params.check_agreed(yes)

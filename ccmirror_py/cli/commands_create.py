@@ -204,6 +204,8 @@ def _report_created(
     key = "" if isinstance(variant.credential, NoKey) else f", key: {described(variant.credential)}"
     out(f"{name} is ready: Claude Code {variant.version} for {provider.name}{key}.")
     out(f"  run it         {name}")
+    if provider.id == "echo":
+        out("  its server     ccm echo, in another terminal")
     out(f"  checked        {render.authenticity(context, name)}")
     needed = needed_names(variant.environment)
     if needed:

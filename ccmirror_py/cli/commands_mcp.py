@@ -83,8 +83,9 @@ def _chosen(
     from ccmirror_py.operations.choose import choose
 
     variant = choose(context, name, lambda c: replace(c, mcp=tuple(dict.fromkeys(change(c.mcp)))))
-    used = ", ".join(variant.mcp_servers) or "none"
-    out(f"{name}: MCP servers of its provider: {used}. New sessions have them (/mcp).")
+    used = ", ".join(variant.mcp_servers)
+    have = f"{used}. New sessions have them (/mcp)." if used else "none, from the next session on."
+    out(f"{name}: MCP servers of its provider: {have}")
     needs_note(context, variant, provider)
 
 

@@ -53,6 +53,8 @@ def restore(
     entry = operation.restore(context, which)
     name, others = entry.name, sum(e.name == entry.name for e in context.trash.entries())
     out(f"{name} is back, as removed on {entry.removed:%Y-%m-%d %H:%M} UTC. See: ccm show {name}")
+    if not context.home.config(name).exists():
+        note("Its config was kept apart (--keep-config) and is not in it, nor its sessions.")
     if others:
         note(f"The trash holds {others} more of that name; see: ccm trash list")
 

@@ -9,6 +9,7 @@ from ccmirror_py import __version__
 
 
 def main() -> None:
+    _have_standard_streams()
     try:
         try:
             _answer()
@@ -18,6 +19,19 @@ def main() -> None:
         # the reader has seen enough (`ccm list | head -1`); nothing more can be said to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _have_standard_streams() -> None:
+    """Closed ones (`<&-`) lead to /dev/null: else the next file that is opened takes their number,
+    and what some program says is written into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.dup2(opened, number)
+            if opened != number:
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def _answer() -> None:

@@ -107,7 +107,6 @@ def asked_key(context: Context, name: str, provider: "Provider", there: str) -> 
     """Typed on a terminal, to be sent to `there`."""
     if provider.auth.key == "cloud":
         raise _cloud_has_its_own(provider)
-    usual = next(iter(provider.auth.variables), "MY_API_KEY")
     other = _other_host(context, name, there)
     if not is_interactive():
         if other:
@@ -115,10 +114,15 @@ def asked_key(context: Context, name: str, provider: "Provider", there: str) -> 
                 f"The stored key of {name} is for {other}; {host_of(there)} would get it.",
                 "If it may go there, or another key shall, give it: --api-key-stdin",
             )
+        usual = next(iter(provider.auth.variables), "")
+        is_set = bool(usual) and bool(context.environ.get(usual))
         where = f" Get one: {provider.auth.key_url}" if provider.auth.key_url else ""
         raise UsageError(
-            f"{provider.name} needs a key, and {usual} is not set.",
-            f"Set {usual}, or add one of: --api-key-env VARIABLE, --api-key-stdin, "
+            "Nobody is there to type the key."
+            if is_set
+            else f"{provider.name} needs a key" + (f", and {usual} is not set." if usual else "."),
+            (f"Set {usual}, or add" if usual and not is_set else "Add")
+            + f" one of: --api-key-env {usual if is_set else 'VARIABLE'}, --api-key-stdin, "
             f"--api-key-keyring, --api-key-command 'pass show {name}'.{where}",
         )
     from getpass import getpass
@@ -147,7 +151,9 @@ def is_interactive() -> bool:
 
 def chosen(context: Context, names: list[str] | None, all_: bool, command: str) -> list[str]:
     """The names given, or all of them; UsageError for neither and for both."""
-    if all_ == bool(names):
+    if all_ and names:
+        raise UsageError("--all and names are one too many.", f"Such as: ccm {command} --all")
+    if not all_ and not names:
         raise UsageError("Which variants?", f"Name them, or say: ccm {command} --all")
     return context.variants.names() if all_ else list(dict.fromkeys(names or ()))
 

@@ -1,5 +1,6 @@
 """`ccm create`: from what was asked to a command on PATH."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -130,6 +131,11 @@ def doubts(provider: Provider, choices: Choices) -> list[str]:
     found = []
     if provider.facts.unverified:
         found.append(f"Nobody could verify {provider.name}; see: ccm providers show {provider.id}")
+    if choices.base_url and re.search(r"/v\d+(/messages)?$", choices.base_url):
+        found.append(
+            "Claude Code adds /v1/messages to the address, which ends with a version already; "
+            "if it does not work: ccm probe"
+        )
     off = choices.env.get("MAX_THINKING_TOKENS") == "0" or choices.env.get(
         "CLAUDE_CODE_DISABLE_THINKING"
     )

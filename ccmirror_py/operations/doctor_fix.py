@@ -43,12 +43,14 @@ def fix(context: Context, name: str) -> None:
             _restore_record(context, name)
         variant = context.variants.get(name)
         generation = context.home.generation(name, context.variants.number(name))
-        if native_problems(generation / "native"):
-            _replace_program(context, variant)
-        elif is_outdated(context, variant):
-            provider = context.providers.get(variant.choices.provider)
-            republish(context, resolved(context, variant, provider))
-        context.variants.link(name)
+        try:
+            if native_problems(generation / "native"):
+                _replace_program(context, variant)
+            elif is_outdated(context, variant):
+                provider = context.providers.get(variant.choices.provider)
+                republish(context, resolved(context, variant, provider))
+        finally:
+            context.variants.link(name)  # which needs neither a registry nor a provider's file
 
 
 def _have_program_at_hand(context: Context, name: str) -> None:

@@ -16,7 +16,8 @@ def restore(context: Context, text: str) -> Trashed:
         entry = context.trash.find(text)
         if context.variants.exists(name):
             raise UsageError(
-                f"There is a variant '{name}' now.", f"Remove it first: ccm remove {name}"
+                f"There is a variant '{name}' now.",
+                f"Remove it first: ccm remove {name}, then: ccm trash restore {entry.id}",
             )
         context.variants.check_free(name, "")
         if not (entry.path / "current").is_symlink():
