@@ -68,7 +68,6 @@ CHANGES_THE_DISK = {
 DISK_EXCEPTIONS = {
     ("cli.main", "os.open(os.devnull, os.O_WRONLY)"),
     ("cli.main", "os.open(os.devnull, os.O_RDWR)"),
-    ("cli.main", "os.fdopen(number, 'w' if number else 'r')"),
 }
 
 
